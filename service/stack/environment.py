@@ -1,7 +1,7 @@
 """Make or refresh the project's virtual environment: `python3 service/stack/environment.py [--dev]`.
 
-The Makefile runs this file with the machine's own Python before anything is installed, so it uses the standard library alone.
-It does nothing (in some 50 ms) while the files and choices that decide the environment's content are those of the last time.
+The Makefile runs this file with the machine's own Python before anything is installed, so it uses the standard library
+alone. It does nothing (in some 50 ms) while the files and choices that decide the content are those of the last time.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ class SetupFailed(Exception):
 def fingerprint(root: Path, torch_index_url: str) -> str:
     """Digest of everything that decides what gets installed."""
     digest = hashlib.sha256()
-    for part in (sys.version, str(root), torch_index_url):
+    for part in (str(root), torch_index_url):
         digest.update(part.encode() + b"\0")
     for name in ("pyproject.toml", "constraints.txt"):
         digest.update((root / name).read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def is_current(stamp: Path, wanted: str, dev: bool) -> bool:
+def is_current(environment: Path, stamp: Path, wanted: str, dev: bool) -> bool:
+    if not (environment / "bin" / "python").exists():
+        return False
     try:
         installed = json.loads(stamp.read_text())
     except (OSError, ValueError):
@@ -45,7 +47,7 @@ def is_current(stamp: Path, wanted: str, dev: bool) -> bool:
 
 
 def create(environment: Path) -> None:
-    """Create a virtual environment with pip, also where the system's Python comes without ensurepip (Debian without python3-venv)."""
+    """Create a virtual environment with pip, also without ensurepip (Debian without python3-venv)."""
     if (environment / "bin" / "python").exists() and not runs_pip(environment):
         shutil.rmtree(environment)
     if runs_pip(environment):
@@ -82,7 +84,7 @@ def runs_pip(environment: Path) -> bool:
 
 
 def install_pip(environment: Path) -> None:
-    """Install pip from its own wheel, which runs without being installed; its digest comes with the package index's release list."""
+    """Install pip from its own wheel, which runs without being installed; the package index names file and digest."""
     try:
         with urllib.request.urlopen(PIP_RELEASES, timeout=30) as answer:
             files = json.load(answer)["urls"]
@@ -134,7 +136,7 @@ def main() -> int:
     stamp = environment / "lumiere-environment.json"
     torch_index_url = os.environ.get("TORCH_INDEX_URL", "")
     wanted = fingerprint(root, torch_index_url)
-    if is_current(stamp, wanted, dev):
+    if is_current(environment, stamp, wanted, dev):
         return 0
 
     started = time.monotonic()
