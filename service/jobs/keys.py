@@ -1,0 +1,82 @@
+"""Every Redis key of the job system. Nothing else builds one, except the scripts, which get theirs from here.
+
+RQ's own keys are those of rq 3.0 with its default prefix; only the scripts and RQ's worker touch them.
+"""
+
+from dataclasses import dataclass
+
+PREFIX = "lumiere:"
+RQ_PREFIX = "rq:"
+
+JOB_PREFIX = f"{PREFIX}job:"  # + id: the record (hash); + id + EVENTS_SUFFIX: its event stream
+EVENTS_SUFFIX = ":events"
+RQ_JOB_PREFIX = f"{RQ_PREFIX}job:"  # + attempt name: what RQ carries (hash)
+
+INDEX = f"{PREFIX}jobs"  # zset: id by time of creation (ms)
+LEASES = f"{PREFIX}leases"  # zset: id by end of the lease (ms)
+DELAYED = f"{PREFIX}delayed"  # zset: id by the time it may be dispatched again (ms)
+OUTBOX = f"{PREFIX}outbox"  # stream: one row for each terminal transition
+WORKERS = f"{PREFIX}workers"  # zset: worker name by time last seen (ms)
+SPEED = f"{PREFIX}speed"  # hash: seconds per step by model and shape, seconds per unit of cost by model
+REAPER = f"{PREFIX}reaper"  # hash: when a reaper last passed, and until when none may expire leases
+SEQUENCE = f"{PREFIX}sequence"  # counter: order of acceptance
+BELL = f"{PREFIX}events"  # pub/sub channel: the id of a job whose stream has grown
+
+
+def job(job_id: str) -> str:
+    return JOB_PREFIX + job_id
+
+
+def events(job_id: str) -> str:
+    return JOB_PREFIX + job_id + EVENTS_SUFFIX
+
+
+def idempotency(digest: str) -> str:
+    return f"{PREFIX}idempotency:{digest}"
+
+
+def worker(name: str) -> str:
+    return f"{PREFIX}worker:{name}"
+
+
+def attempt_name(job_id: str, attempt: int) -> str:
+    """The id of the RQ job that carries one attempt."""
+    return f"{job_id}-a{attempt}"
+
+
+def split_attempt_name(name: str) -> tuple[str, int]:
+    """Job id and attempt number of an RQ job id. Raises ValueError when it is none of ours."""
+    job_id, separator, number = name.rpartition("-a")
+    if not separator or not number.isascii() or not number.isdigit():
+        raise ValueError(f"{name!r} does not name an attempt")
+    return job_id, int(number)
+
+
+@dataclass(frozen=True)
+class QueueKeys:
+    """The keys of one queue: our order and load, and RQ's lists."""
+
+    name: str
+
+    @property
+    def waiting(self) -> str:
+        """zset: id by order of acceptance; its rank is the queue position, its size the queue's length."""
+        return f"{PREFIX}queue:{self.name}"
+
+    @property
+    def cost(self) -> str:
+        """number: the cost of all waiting jobs."""
+        return f"{PREFIX}queue:{self.name}:cost"
+
+    @property
+    def workers(self) -> str:
+        """zset: name of a worker that serves this queue with a warm model by time last seen (ms)."""
+        return f"{PREFIX}queue:{self.name}:workers"
+
+    @property
+    def rq_list(self) -> str:
+        return f"{RQ_PREFIX}queue:{self.name}"
+
+    @property
+    def rq_popped(self) -> str:
+        return f"{self.rq_list}:intermediate"

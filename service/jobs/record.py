@@ -1,0 +1,300 @@
+"""The jobs as the gateway sees them: accept, read, cancel, list. Every change is one Lua script, one round trip."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, cast
+
+from redis.asyncio import Redis
+
+from service.jobs import keys
+from service.jobs.connection import connect, redis_errors, script
+from service.jobs.contract import (
+    Accepted,
+    ErrorCode,
+    Job,
+    JobError,
+    JobResult,
+    JobSpec,
+    JobState,
+    WorkerInfo,
+    WorkerState,
+    is_job_id,
+    new_job_id,
+)
+from service.jobs.policy import WORKER_TTL_SECONDS, JobPolicy
+from service.settings import Settings, SettingsError
+
+Ids = list[str]
+Jobs = list[Job]  # within JobRecords `list` is a method
+WORKER_TTL_MS = round(WORKER_TTL_SECONDS * 1000)
+
+
+LEASE_LOST = JobError(
+    code=ErrorCode.WORKER_CRASHED, message="the worker died or lost its connection while it ran the job", retryable=True
+)
+
+
+class QueueFull(Exception):
+    """No further job is taken now; `queued` jobs wait already."""
+
+    def __init__(self, queued: int) -> None:
+        super().__init__(f"the queue is full: {queued} jobs are waiting")
+        self.queued = queued
+
+
+class IdempotencyConflict(Exception):
+    """The idempotency key was used before for another request, which became `job_id`."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__("the idempotency key was already used for a different request")
+        self.job_id = job_id
+
+
+class JobRecords:
+    """All jobs of one queue. Every method raises RedisUnavailable when Redis does not answer."""
+
+    def __init__(self, redis: Redis, policy: JobPolicy) -> None:
+        self.redis = redis
+        self.policy = policy
+        self.queue = keys.QueueKeys(policy.queue_name)
+        self._accept = redis.register_script(script("accept"))
+        self._read = redis.register_script(script("read"))
+        self._cancel = redis.register_script(script("cancel"))
+        self._reap = redis.register_script(script("reap"))
+        self._redispatch = redis.register_script(script("redispatch"))
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Self:
+        """Records on the Redis of the settings; connects on first use. Raises SettingsError without an address."""
+        if settings.redis_url is None:
+            raise SettingsError("LUMIERE_REDIS_URL: must be set to the address of a Redis server")
+        return cls(connect(settings.redis_url), JobPolicy.of(settings))
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+    async def ping(self) -> None:
+        """Returns when Redis answers."""
+        with redis_errors():
+            await self.redis.ping()
+
+    async def accept(
+        self, spec: JobSpec, *, idempotency_key: str | None = None, fingerprint: str | None = None
+    ) -> Accepted:
+        """Takes a job: when this returns, it is recorded and queued.
+
+        Args:
+            idempotency_key: one key makes one job, however often it is repeated; the caller puts its scope into it.
+            fingerprint: tells whether a repeat asks for the same thing; the spec itself when not given. Give one when
+                parts of the spec are drawn anew for each request (the seed).
+
+        Raises:
+            QueueFull: max_queued_jobs are waiting.
+            IdempotencyConflict: the key was used for another request.
+        """
+        text = spec.model_dump_json()
+        known = ""
+        if idempotency_key is not None:
+            known = keys.idempotency(hashlib.sha256(idempotency_key.encode()).hexdigest())
+        arguments: list[str | int | float] = [
+            new_job_id(),
+            text,
+            self.policy.queue_name,
+            spec.model,
+            spec.shape,
+            repr(spec.cost),
+            spec.num_inference_steps,
+            self.policy.retention_seconds,
+            self.policy.max_queued_jobs,
+            known,
+            hashlib.sha256((fingerprint or text).encode()).hexdigest(),
+        ]
+        with redis_errors():
+            verdict, subject = await self._accept(args=arguments)
+        if verdict == "full":
+            raise QueueFull(int(subject))
+        if verdict == "conflict":
+            raise IdempotencyConflict(subject)
+        job = await self.get(subject)
+        if job is None:  # deleted, or expired, between the two calls
+            raise IdempotencyConflict(subject)
+        return Accepted(job=job, replayed=verdict == "replayed")
+
+    async def get(self, job_id: str) -> Job | None:
+        """The job with its queue position and ETA; None when there is none (any more)."""
+        if not is_job_id(job_id):
+            return None
+        with redis_errors():
+            view = await self._read(args=[job_id, WORKER_TTL_MS])
+        return job_of_view(view)
+
+    async def cancel(self, job_id: str) -> Job | None:
+        """Cancels a queued job at once and asks the worker of a running one to stop; the job after that."""
+        if not is_job_id(job_id):
+            return None
+        with redis_errors():
+            await self._cancel(args=[job_id])
+        return await self.get(job_id)
+
+    async def delete(self, job_id: str) -> Job | None:
+        """Forgets a job that has ended; its video is the caller's to delete. The job as it was.
+
+        A job that still runs is left as it is: cancel it first, and look at the state of what is returned.
+        """
+        job = await self.get(job_id)
+        if job is not None and job.state.terminal:
+            with redis_errors():
+                await self.redis.delete(keys.job(job_id), keys.events(job_id))
+                await self.redis.zrem(keys.INDEX, job_id)
+        return job
+
+    async def live_workers(self) -> Sequence[WorkerInfo]:
+        """The workers heard of in the last WORKER_TTL_SECONDS, by name."""
+        with redis_errors():
+            now = await self._now_ms()
+            await self.redis.zremrangebyscore(keys.WORKERS, 0, now - 60_000)
+            since = now - WORKER_TTL_MS
+            seen = cast(
+                list[tuple[str, float]],
+                await self.redis.zrangebyscore(keys.WORKERS, since, "+inf", withscores=True),
+            )
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for name, _ in seen:
+                    pipeline.hgetall(keys.worker(name))
+                facts = await pipeline.execute()
+        workers = [
+            worker_of(name, fields, (now - at) / 1000) for (name, at), fields in zip(seen, facts, strict=True) if fields
+        ]
+        return sorted(workers, key=lambda worker: worker.name)
+
+    async def list(
+        self, *, after: str | None = None, limit: int = 20, newest_first: bool = True, states: Sequence[JobState] = ()
+    ) -> Sequence[Job]:
+        """Up to `limit` jobs by time of creation, beginning behind the job `after`. An unknown `after` gives none.
+
+        `states`: only jobs in one of these, all when empty.
+        """
+        found: Jobs = []
+        with redis_errors():
+            rank = -1
+            if after is not None:
+                place = await (self.redis.zrevrank if newest_first else self.redis.zrank)(keys.INDEX, after)
+                if place is None:
+                    return []
+                rank = cast(int, place)
+            while len(found) < limit:
+                page = cast(Ids, await self.redis.zrange(keys.INDEX, rank + 1, rank + limit, desc=newest_first))
+                if not page:
+                    break
+                jobs = await self._get_many(page)
+                gone = [job_id for job_id, job in zip(page, jobs, strict=True) if job is None]
+                if gone:  # their records have expired
+                    await self.redis.zrem(keys.INDEX, *gone)
+                found += [job for job in jobs if job is not None and (not states or job.state in states)]
+                rank += len(page) - len(gone)
+        return found[:limit]
+
+    async def reap(self) -> tuple[int, int]:
+        """One pass over expired leases and delayed jobs: how many jobs lost their worker, how many were dispatched."""
+        policy = self.policy
+        gap = max(3 * policy.reap_interval_seconds, 2.0)
+        arguments: list[str | int | float] = [
+            round(gap * 1000),
+            round(policy.lease_seconds * 500),
+            100,
+            policy.max_attempts,
+            LEASE_LOST.model_dump_json(),
+            *policy.backoff_seconds,
+        ]
+        with redis_errors():
+            lost, due = await self._reap(args=arguments)
+        return int(lost), int(due)
+
+    async def redispatch(self) -> int:
+        """Dispatches queued jobs anew that RQ has lost on the way to a worker; how many."""
+        grace = round(self.policy.redispatch_grace_seconds * 1000)
+        with redis_errors():
+            return int(await self._redispatch(args=[self.policy.queue_name, grace]))
+
+    async def _get_many(self, job_ids: Sequence[str]) -> Sequence[Job | None]:
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                await self._read(args=[job_id, WORKER_TTL_MS], client=pipeline)
+            return [job_of_view(view) for view in await pipeline.execute()]
+
+    async def _now_ms(self) -> float:
+        seconds, microseconds = await self.redis.time()
+        return float(seconds * 1000 + microseconds / 1000)
+
+
+def worker_of(name: str, fields: Mapping[str, str], seen_seconds_ago: float) -> WorkerInfo:
+    return WorkerInfo(
+        name=name,
+        state=WorkerState(fields["state"]),
+        models=tuple(filter(None, fields["models"].split(","))),
+        seen_seconds_ago=max(seen_seconds_ago, 0.0),
+        detail=fields["detail"],
+        device=fields["device"],
+    )
+
+
+def job_of_view(view: Sequence[Any]) -> Job | None:
+    """The job in an answer of read.lua; queued ones with their position and ETA, running ones with what is left."""
+    flat, now, rank, length, waiting_cost, workers, step_seconds, cost_seconds = view
+    if not flat:
+        return None
+    record = dict(zip(flat[::2], flat[1::2], strict=True))
+    job = job_of_record(record)
+    if job.state is JobState.IN_PROGRESS and record.get("eta_ms"):
+        return job.model_copy(update={"eta_seconds": max(int(record["eta_ms"]) - int(now), 0) / 1000})
+    if job.state is not JobState.QUEUED:
+        return job
+    eta = queue_eta(
+        job.spec,
+        ahead=float(waiting_cost) * rank / length if length else 0.0,
+        workers=workers,
+        step_seconds=float(step_seconds) if step_seconds else None,
+        cost_seconds=float(cost_seconds) if cost_seconds else None,
+    )
+    return job.model_copy(update={"queue_position": max(rank, 0), "eta_seconds": eta})
+
+
+def queue_eta(
+    spec: JobSpec, *, ahead: float, workers: int, step_seconds: float | None, cost_seconds: float | None
+) -> float | None:
+    """Seconds until a queued job's video is expected: the work ahead of it shared by all workers, then its own.
+
+    Args:
+        ahead: cost of the jobs ahead of it.
+        step_seconds: learned seconds per step of this shape; cost_seconds: per unit of cost of this model.
+    """
+    if workers < 1 or cost_seconds is None:
+        return None
+    own = step_seconds * spec.num_inference_steps if step_seconds else cost_seconds * spec.cost
+    return round(ahead * cost_seconds / workers + own, 1)
+
+
+def job_of_record(record: Mapping[str, str]) -> Job:
+    """The job that a record's fields describe."""
+
+    def seconds(field: str) -> float | None:
+        return int(record[field]) / 1000 if record.get(field) else None
+
+    return Job(
+        id=record["id"],
+        spec=JobSpec.read(record["spec"]),
+        state=JobState(record["state"]),
+        attempt=int(record["attempt"]),
+        progress=int(record["progress"]),
+        stage=record["stage"],
+        step=int(record["step"]),
+        steps_total=int(record["steps_total"]),
+        created_at=int(record["created_ms"]) / 1000,
+        started_at=seconds("started_ms"),
+        completed_at=seconds("completed_ms"),
+        expires_at=seconds("expires_ms"),
+        worker=record.get("worker") or None,
+        error=JobError.read(record["error"]) if record.get("error") else None,
+        result=JobResult.read(record["result"]) if record.get("result") else None,
+        cancel_requested=record.get("cancel_requested") == "1",
+    )

@@ -1,0 +1,144 @@
+-- Shared by all scripts: it is put in front of each of them, followed by that script's own text.
+-- A job is one hash. These functions are the only ones that change its state, and each keeps the queue, the leases,
+-- RQ's lists, the event stream and the outbox in step with it.
+
+local PREFIX, RQ = 'lumiere:', 'rq:'
+local JOBS, LEASES, DELAYED = PREFIX .. 'jobs', PREFIX .. 'leases', PREFIX .. 'delayed'
+local OUTBOX, SPEED, BELL = PREFIX .. 'outbox', PREFIX .. 'speed', PREFIX .. 'events'
+local FUNCTION = 'workers.tasks.generate_video'
+local STREAM_LENGTH, OUTBOX_LENGTH = 1000, 100000
+local DAY = 86400
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function text_ms(ms) return string.format('%.0f', ms) end
+
+local function job_key(id) return PREFIX .. 'job:' .. id end
+local function waiting_key(queue) return PREFIX .. 'queue:' .. queue end
+local function cost_key(queue) return PREFIX .. 'queue:' .. queue .. ':cost' end
+local function rq_list(queue) return RQ .. 'queue:' .. queue end
+local function rq_popped(queue) return RQ .. 'queue:' .. queue .. ':intermediate' end
+local function rq_job(name) return RQ .. 'job:' .. name end
+local function attempt_name(id, attempt) return id .. '-a' .. string.format('%d', attempt) end
+
+local function fields(id, ...)
+  return unpack(redis.call('HMGET', job_key(id), ...))
+end
+
+-- Adds an event to the job's stream and rings the bell. `extra` is merged into the data.
+local function emit(id, event, extra)
+  local state, stage, step, steps, progress, attempt, started =
+    fields(id, 'state', 'stage', 'step', 'steps_total', 'progress', 'attempt', 'started_ms')
+  local data = {
+    id = id, status = state, stage = stage or '', step = tonumber(step or 0), steps = tonumber(steps or 0),
+    progress = tonumber(progress or 0), attempt = tonumber(attempt or 0),
+    elapsed_seconds = cjson.null, eta_seconds = cjson.null,
+  }
+  if started then data.elapsed_seconds = (now_ms() - tonumber(started)) / 1000 end
+  for key, value in pairs(extra or {}) do data[key] = value end
+  redis.call('XADD', job_key(id) .. ':events', 'MAXLEN', '~', STREAM_LENGTH, '*',
+    'event', event, 'data', cjson.encode(data))
+  redis.call('PUBLISH', BELL, id)
+end
+
+-- Hands the job's next attempt to RQ. The attempt's name holds its number, so what was handed over before is stale.
+local function dispatch(id, at_front)
+  local queue, attempt = fields(id, 'queue', 'attempt')
+  local name = attempt_name(id, tonumber(attempt) + 1)
+  redis.call('HSET', rq_job(name), 'data', cjson.encode({FUNCTION, cjson.null, {name}, {}}),
+    'origin', queue, 'status', 'queued', 'timeout', '-1', 'description', name)
+  redis.call('SADD', RQ .. 'queues', rq_list(queue))
+  redis.call(at_front and 'LPUSH' or 'RPUSH', rq_list(queue), name)
+end
+
+-- Takes back what RQ carries for the attempt that comes next, wherever it is.
+local function undispatch(id)
+  local queue, attempt = fields(id, 'queue', 'attempt')
+  local name = attempt_name(id, tonumber(attempt) + 1)
+  redis.call('LREM', rq_list(queue), 0, name)
+  redis.call('LREM', rq_popped(queue), 0, name)
+  redis.call('DEL', rq_job(name))
+end
+
+local function enter_queue(id)
+  local queue, sequence, cost = fields(id, 'queue', 'sequence', 'cost')
+  if redis.call('ZADD', waiting_key(queue), 'NX', sequence, id) == 1 then
+    redis.call('INCRBYFLOAT', cost_key(queue), cost)
+  end
+end
+
+local function leave_queue(id)
+  local queue, cost = fields(id, 'queue', 'cost')
+  if redis.call('ZREM', waiting_key(queue), id) == 1 then
+    if redis.call('ZCARD', waiting_key(queue)) == 0 then
+      redis.call('DEL', cost_key(queue))
+    else
+      redis.call('INCRBYFLOAT', cost_key(queue), '-' .. cost)
+    end
+  end
+  redis.call('ZREM', DELAYED, id)
+end
+
+-- The one way into a terminal state. `result` and `failure` are JSON texts or ''.
+local function finish(id, state, result, failure)
+  local key, now = job_key(id), now_ms()
+  local retention = tonumber((fields(id, 'retention'))) * 1000
+  redis.call('HSET', key, 'state', state, 'completed_ms', text_ms(now), 'expires_ms', text_ms(now + retention))
+  redis.call('HDEL', key, 'eta_ms', 'missing_ms')
+  local extra = {}
+  if result ~= '' then
+    redis.call('HSET', key, 'result', result, 'progress', 100, 'stage', '')
+  end
+  if failure ~= '' then
+    redis.call('HSET', key, 'error', failure)
+    extra.error = cjson.decode(failure)
+  end
+  redis.call('ZREM', LEASES, id)
+  leave_queue(id)
+  emit(id, 'state', extra)
+  redis.call('XADD', OUTBOX, 'MAXLEN', '~', OUTBOX_LENGTH, '*', 'id', 'evt_' .. string.sub(id, -26),
+    'type', 'video.' .. state, 'job', id, 'created_ms', text_ms(now))
+  redis.call('PEXPIRE', key, retention)
+  redis.call('PEXPIRE', key .. ':events', retention)
+  local idempotency = (fields(id, 'idempotency'))
+  if idempotency then redis.call('PEXPIRE', idempotency, math.max(retention, DAY * 1000)) end
+end
+
+local CANCELLED = cjson.encode({code = 'cancelled', message = 'the job was cancelled', retryable = false})
+
+-- Back to the queue, at its old place. With a delay the reaper dispatches it when it is due.
+local function requeue(id, delay_ms, extra)
+  local key = job_key(id)
+  redis.call('HSET', key, 'state', 'queued', 'progress', 0, 'step', 0, 'stage', '', 'worker', '')
+  redis.call('HDEL', key, 'eta_ms', 'started_ms', 'missing_ms')
+  redis.call('ZREM', LEASES, id)
+  enter_queue(id)
+  if delay_ms > 0 then
+    redis.call('ZADD', DELAYED, text_ms(now_ms() + delay_ms), id)
+  else
+    dispatch(id, true)
+  end
+  emit(id, 'state', extra)
+end
+
+-- An attempt has failed in a way that another one may survive. `backoff` is a list of seconds, one per failure.
+local function fail_attempt(id, failure, max_attempts, backoff)
+  if (fields(id, 'cancel_requested')) == '1' then
+    return finish(id, 'cancelled', '', CANCELLED)
+  end
+  local failures = redis.call('HINCRBY', job_key(id), 'failures', 1)
+  if failures >= max_attempts then
+    return finish(id, 'failed', '', failure)
+  end
+  local delay = backoff[math.min(failures, #backoff)] or 0
+  requeue(id, delay * 1000, {retry_in_seconds = delay, reason = cjson.decode(failure).code})
+end
+
+-- True when the caller's attempt is the one that runs: the attempt number is the fencing token.
+local function is_current(id, attempt)
+  local state, current = fields(id, 'state', 'attempt')
+  return state == 'in_progress' and current == attempt
+end

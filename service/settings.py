@@ -1,0 +1,93 @@
+"""Deployment settings, read once from the environment (prefix `LUMIERE_`), refused early when they are wrong."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_PREFIX = "LUMIERE_"
+
+
+class SettingsError(ValueError):
+    """A setting is missing or outside its limits; the message is one line that names the variable."""
+
+
+def shipped_model() -> Path:
+    """The folder of the model that comes with the package, found without importing it."""
+    package = find_spec("model")
+    if package is None or not package.submodule_search_locations:
+        return Path("model/weights/lumiere-mini")
+    return Path(next(iter(package.submodule_search_locations))) / "weights" / "lumiere-mini"
+
+
+class Settings(BaseSettings):
+    """All that an operator can choose. Every field is the environment variable `LUMIERE_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    redis_url: str | None = None
+    """redis://, rediss:// or unix:// address; unset: the embedded stack starts a Redis of its own."""
+    data_dir: Path = Path("data")
+    """Holds the videos and the files of the embedded Redis."""
+    storage_url: str | None = None
+    """Where videos go: s3://, gs://, az:// or file://; unset: the folder `data_dir`."""
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+
+    model_dirs: Annotated[list[Path], NoDecode] = Field(default_factory=lambda: [shipped_model()], min_length=1)
+    """Model folders, separated as in PATH; the first one is the default model."""
+
+    queue_name: str = Field("lumiere", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
+    """The queue of one group of models; gateways and the workers of that group share it."""
+    max_queued_jobs: int = Field(1000, ge=1, le=1_000_000)
+    max_attempts: int = Field(3, ge=1, le=100)
+    """How often a job may start before its crashes end it as `worker_crashed`."""
+    lease_seconds: float = Field(15.0, ge=0.5, le=600)
+    """How long a silent worker keeps its job."""
+    job_timeout_seconds: float = Field(1800.0, ge=1, le=86_400)
+    """The longest that one attempt may run."""
+    stall_seconds: float = Field(300.0, ge=1, le=86_400)
+    """The longest that a running job may go without finishing a step."""
+    cancel_grace_seconds: float = Field(10.0, ge=0, le=600)
+    """How long a step may go on after a cancel or a deadline before its process is killed."""
+    drain_seconds: float = Field(25.0, ge=0, le=86_400)
+    """How long a stopping worker lets its running job go on before it hands the job back."""
+    load_timeout_seconds: float = Field(900.0, ge=1, le=86_400)
+    """The longest that loading and warming up the models may take."""
+    retention_hours: float = Field(24.0, ge=0.01, le=8760)
+    """How long a finished job and its video are kept."""
+
+    @field_validator("model_dirs", mode="before")
+    @classmethod
+    def split_path_list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [part for part in value.split(os.pathsep) if part]
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def known_redis_scheme(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value or None
+
+    @property
+    def retention_seconds(self) -> int:
+        return round(self.retention_hours * 3600)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment; keyword arguments win.
+
+    Raises:
+        SettingsError: one line with every bad variable and its limit.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = (f"{ENV_PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise SettingsError("; ".join(problems)) from None
