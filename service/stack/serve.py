@@ -143,7 +143,18 @@ class Stack:
             raise Interrupted
         time.sleep(POLL_SECONDS)
 
+    def watch(self, until: Callable[[], bool]) -> None:
+        """Look after the parts until something else is done.
+
+        Raises:
+            StackFailed: a part keeps crashing.
+            Interrupted: a signal asked to stop.
+        """
+        while not until():
+            self.wait_a_moment()
+
     def run_until_interrupted(self) -> None:
+        """Look after the parts, however often they crash."""
         while not self.interrupts.count:
             self.processes.tend()
             time.sleep(POLL_SECONDS)
@@ -218,12 +229,14 @@ def serve(settings: Settings, workers: int, say: Callable[[str], None]) -> None:
 
 
 def greeting(url: str, seconds: float) -> str:
-    return f"""ready on {url} after {seconds:.1f} s; API documentation at {url}/docs. Try:
+    program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
+    return f"""ready on {url} after {seconds:.1f} s; API documentation: {url}/docs
 
-  curl -s {url}/v1/text-to-video -H 'content-type: application/json' -d '{{"prompt": "a red car driving on a mountain road"}}'
-  curl -s {url}/v1/videos/VIDEO_ID                          # its status, with the id of the answer
-  curl -s {url}/v1/videos/VIDEO_ID/content -o video.mp4     # once it is completed
+  curl -s {url}/v1/text-to-video -H 'content-type: application/json' \\
+       -d '{{"prompt": "a red car driving on a mountain road"}}'
+  curl -s {url}/v1/videos/VIDEO_ID                        # its status; VIDEO_ID is the id in the first answer
+  curl -s {url}/v1/videos/VIDEO_ID/content -o video.mp4   # once it is completed
 
-or in one go:  LUMIERE_URL={url} lumiere generate "a knight riding through the countryside"
+or all of it: {program} generate --url {url} "a knight riding through the countryside"
 
-Ctrl-C stops it; jobs that wait are kept."""
+Ctrl-C stops the service and keeps the jobs that wait."""

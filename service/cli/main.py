@@ -1,0 +1,183 @@
+"""The command `lumiere`. It imports neither torch nor the model nor the workers: those run as programs of their own."""
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from service.cli.client import Service, ServiceError, default_url
+from service.cli.generate import TASKS, as_json, given, make_video
+from service.cli.jobs import AsJson, Url, jobs
+from service.settings import SettingsError, load_settings
+from service.stack import serve as stack
+
+DEMO_PROMPT = "a red car driving on a mountain road"
+FAILURE, USAGE = 1, 2
+"""Exit codes."""
+PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""For commands whose arguments are read by the program that they start."""
+
+
+class OneLineErrors(TyperGroup):
+    """Expected failures end in one line on stderr and a non-zero exit code, never in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ServiceError, SettingsError, stack.StackFailed) as error:
+            typer.echo(f"lumiere: {error}", err=True)
+            raise typer.Exit(USAGE if isinstance(error, SettingsError) else FAILURE) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    name="lumiere",
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Text-to-video with a Space-Time U-Net: a service, its workers and its client.",
+)
+app.add_typer(jobs, name="jobs")
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lumiere {version('lumiere')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes, each with a model of its own.")] = 1,
+) -> None:
+    """Run Redis, the gateway and workers on this machine until Ctrl-C."""
+    settings = load_settings()
+    stack.serve(settings, workers, lambda line: typer.echo(line))
+
+
+@app.command()
+def gateway() -> None:
+    """Run one HTTP gateway on an existing Redis (LUMIERE_REDIS_URL)."""
+    settings = load_settings()
+    require_redis(settings.redis_url)
+    stack.refuse_taken_port(settings.host, settings.port)
+    become(stack.gateway_command(settings))
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker on an existing Redis (LUMIERE_REDIS_URL)."""
+    require_redis(load_settings().redis_url)
+    become(stack.worker_command())
+
+
+@app.command()
+def generate(
+    words: Annotated[
+        list[str], typer.Argument(metavar="[TASK] PROMPT", help=f"TASK: {', '.join(TASKS)}.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the MP4 goes.")] = Path("lumiere.mp4"),
+    negative_prompt: Annotated[str | None, typer.Option(help="What the video should not show.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same video; drawn if not given.")] = None,
+    num_frames: Annotated[int | None, typer.Option(help="Length in frames.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames per second.")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="Weight of the prompt.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model id.")] = None,
+    url: Url = "",
+    local: Annotated[bool, typer.Option("--local", help="Run the pipeline here, without a service.")] = False,
+    cancel_on_interrupt: Annotated[bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the job.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Make a video from a prompt and save it as MP4."""
+    task, prompt = task_and_prompt(words)
+    if not output.parent.is_dir():
+        raise typer.BadParameter(f"{output.parent} is not a folder", param_hint="--output")
+    request = given(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        seed=seed,
+        num_frames=num_frames,
+        fps=fps,
+        size=size,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+        model=model,
+    )
+    if local:
+        become(local_command(request, output))
+    console = Console(stderr=json)
+    with Service(url or default_url()) as service:
+        video = make_video(service, task, request, output, console, cancel_on_interrupt)
+    if json:
+        typer.echo(as_json({**video, "file": str(output)}))
+    else:
+        console.print(f"saved {output}", highlight=False)
+
+
+def task_and_prompt(words: list[str]) -> tuple[str, str]:
+    """`PROMPT` or `TASK PROMPT`; a prompt of several words has to be quoted."""
+    if len(words) == 1:
+        return TASKS[0], words[0]
+    if len(words) == 2 and words[0] in TASKS:
+        return words[0], words[1]
+    raise typer.BadParameter('give one prompt in quotes, e.g. lumiere generate "a red ball bouncing on a beach"')
+
+
+def local_command(request: dict[str, Any], output: Path) -> list[str]:
+    """The command line of `python -m model.generate` for a request."""
+    options = {name: value for name, value in request.items() if name != "prompt"}
+    flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return stack.python_module("model.generate", *flags, "--output", str(output), "--", request["prompt"])
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
+def train(context: typer.Context) -> None:
+    """Train a model: `lumiere train --help`."""
+    become(stack.python_module("model.training", *context.args))
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
+def evaluate(context: typer.Context) -> None:
+    """Measure a model on held-out prompts: `lumiere evaluate --help`."""
+    become(stack.python_module("model.evaluation", *context.args))
+
+
+@app.command(name="demo")
+def run_demo(
+    prompt: Annotated[str, typer.Option(help="What the video shows.")] = DEMO_PROMPT,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the MP4 goes.")] = Path("lumiere-demo.mp4"),
+    set_up_seconds: Annotated[float, typer.Option(hidden=True, help="What `make` spent before; for the table.")] = 0.0,
+) -> None:
+    """Start everything, make one video over HTTP, print the time of each stage, stop everything."""
+    from service.stack.demo import demo  # reads FFmpeg in, which no other command needs
+
+    demo(prompt or DEMO_PROMPT, output, set_up_seconds, Console())
+
+
+def require_redis(url: str | None) -> None:
+    if not url:
+        raise SettingsError("LUMIERE_REDIS_URL is not set; `lumiere serve` brings a Redis of its own")
+
+
+def become(command: list[str]) -> NoReturn:
+    """Replace this process, so that signals and exit code are those of the program itself."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)
