@@ -1,0 +1,71 @@
+"""The gateway: `create_app(settings)` for tests and embedding, `from_environment` for uvicorn's `--factory`."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+
+from service.api.access_log import AccessLog, configure_logging
+from service.api.errors import install_handlers
+from service.api.openapi import install_openapi
+from service.api.request_id import RequestId
+from service.api.resources import open_resources
+from service.api.routes import content, events, health, index, models, text_to_video, videos
+from service.jobs.models import CatalogueError, read_catalogue
+from service.settings import Settings, SettingsError, load_settings
+
+DESCRIPTION = """Videos from prompts. A request becomes a job that ends as `completed`, `failed` or `cancelled`; look at
+it under `/v1/videos/{id}`, follow it under `/events`, download it under `/content`. Errors are RFC 9457 problems."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; it opens Redis and storage when it starts, not here.
+
+    Raises:
+        CatalogueError: a model folder has no usable `lumiere.json`.
+        SettingsError: no Redis address is set.
+    """
+    if settings.redis_url is None:
+        raise SettingsError("LUMIERE_REDIS_URL: must be set to the address of a Redis server")
+    catalogue = read_catalogue(settings.model_dirs)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings, catalogue) as app.state.resources:
+            yield
+
+    app = FastAPI(
+        title="Lumiere",
+        version=package_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    # The last one added is the outermost.
+    app.add_middleware(AccessLog)
+    app.add_middleware(RequestId)
+    install_handlers(app)
+    for routes in (text_to_video, videos, content, events, models, health, index):
+        app.include_router(routes.router)
+    install_openapi(app, catalogue)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The application of the `LUMIERE_…` variables; ends the process with one clear line when they are wrong."""
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        return create_app(settings)
+    except (SettingsError, CatalogueError) as error:
+        sys.exit(f"lumiere gateway: {error}")
+
+
+def package_version() -> str:
+    try:
+        return version("lumiere")
+    except PackageNotFoundError:
+        return "0.0.0"

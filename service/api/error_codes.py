@@ -1,0 +1,141 @@
+"""Every error code that a client can meet, in two tables: those of requests and those of failed jobs.
+
+`docs/errors.md` shows the same tables; a test compares them.
+"""
+
+from dataclasses import dataclass
+
+from service.jobs.contract import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """One row of the table: what a client may rely on."""
+
+    code: str
+    status: int
+    retryable: bool
+    title: str
+    meaning: str
+
+
+ERRORS: dict[str, ErrorKind] = {
+    kind.code: kind
+    for kind in (
+        ErrorKind(
+            "invalid_json",
+            400,
+            False,
+            "The body is not acceptable JSON",
+            "Not UTF-8, not JSON, not an object, a key given twice, a number out of range, NaN or Infinity, "
+            "an unpaired surrogate, or nested too deeply.",
+        ),
+        ErrorKind("invalid_header", 400, False, "A request header is malformed", "`param` names the header."),
+        ErrorKind("not_found", 404, False, "No such resource", "The path names nothing that this service has."),
+        ErrorKind(
+            "video_not_found",
+            404,
+            False,
+            "No such video",
+            "The id is malformed, was never given, was deleted or is past retention.",
+        ),
+        ErrorKind("model_not_found", 404, False, "No such model", "`GET /v1/models` lists those that there are."),
+        ErrorKind(
+            "video_has_no_content",
+            404,
+            False,
+            "The video has no content",
+            "Its job failed or was cancelled; the video object says why.",
+        ),
+        ErrorKind("method_not_allowed", 405, False, "Method not allowed", "`Allow` lists the methods of this path."),
+        ErrorKind("request_timeout", 408, True, "The body did not arrive in time", "The client stopped sending."),
+        ErrorKind(
+            "video_not_ready",
+            409,
+            True,
+            "The video is not finished",
+            "Its job is queued or in progress; try again after `Retry-After` seconds or follow the events.",
+        ),
+        ErrorKind(
+            "video_still_running",
+            409,
+            True,
+            "The video is still being made",
+            "Its job was told to stop and does so within one denoising step; repeat after `Retry-After` seconds.",
+        ),
+        ErrorKind(
+            "video_expired",
+            410,
+            False,
+            "The video is no longer stored",
+            "Its file was removed; the job record remains.",
+        ),
+        ErrorKind("body_too_large", 413, False, "The body is too large", "A JSON body may have 262,144 bytes."),
+        ErrorKind(
+            "unsupported_media_type",
+            415,
+            False,
+            "Unsupported media type",
+            "Send `Content-Type: application/json`, not compressed.",
+        ),
+        ErrorKind(
+            "range_not_satisfiable",
+            416,
+            False,
+            "The range lies outside the video",
+            "`Content-Range` gives the size in bytes.",
+        ),
+        ErrorKind(
+            "invalid_field",
+            422,
+            False,
+            "A field has an unacceptable value",
+            "`param` names the field, `detail` its limit.",
+        ),
+        ErrorKind("missing_field", 422, False, "A required field is missing", "`param` names the field."),
+        ErrorKind(
+            "unknown_field", 422, False, "A field is not known", "`param` names the field; nothing is ignored silently."
+        ),
+        ErrorKind(
+            "unknown_model", 422, False, "The model is not known", "`GET /v1/models` lists those that there are."
+        ),
+        ErrorKind(
+            "idempotency_key_reused",
+            422,
+            False,
+            "The idempotency key belongs to another request",
+            "The same `Idempotency-Key` came with other fields before.",
+        ),
+        ErrorKind("queue_full", 429, True, "The queue is full", "Try again after `Retry-After` seconds."),
+        ErrorKind("internal_error", 500, False, "Internal error", "A defect of the service; report the `request_id`."),
+        ErrorKind(
+            "redis_unavailable",
+            503,
+            True,
+            "The job store does not answer",
+            "Redis is down, loading, or refuses to write. A job may have been accepted before the answer was lost: "
+            "repeat with the same `Idempotency-Key`.",
+        ),
+        ErrorKind(
+            "storage_unavailable",
+            503,
+            True,
+            "The video storage does not answer",
+            "Try again after `Retry-After` seconds.",
+        ),
+        ErrorKind("not_ready", 503, True, "The service is not ready", "`checks` says which part is not, and why."),
+    )
+}
+
+JOB_ERRORS: dict[ErrorCode, str] = {
+    ErrorCode.WORKER_CRASHED: "Every attempt ended with a crash of its worker.",
+    ErrorCode.TIMED_OUT: "The job ran, or stood still, longer than the service allows.",
+    ErrorCode.OUT_OF_MEMORY: "The device had too little memory for this size, length and model.",
+    ErrorCode.INVALID_OUTPUT: "The model gave no proper frames (NaN, none), or they could not be encoded.",
+    ErrorCode.INVALID_REQUEST: "The model refused a value that the gateway had let through.",
+    ErrorCode.MODEL_UNAVAILABLE: "The worker that took the job does not hold the model.",
+    ErrorCode.STORAGE_FULL: "No space was left for the video.",
+    ErrorCode.STORAGE_UNAVAILABLE: "The video storage did not answer.",
+    ErrorCode.CANCELLED: "The job was cancelled.",
+    ErrorCode.INTERNAL_ERROR: "A defect of the service; its log has the details.",
+}

@@ -1,0 +1,39 @@
+"""`Idempotency-Key`: one key makes one job, however often a client repeats the request."""
+
+import hashlib
+import re
+from typing import Annotated
+
+from fastapi import Header
+from pydantic import BaseModel
+
+from service.api.errors import ApiError
+
+PRINTABLE = re.compile(r"[\x21-\x7e]{1,255}")
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Repeating a request with the same key gives the same job, marked `Idempotent-Replayed: true`. "
+        "1 to 255 printable ASCII characters without spaces; kept for as long as the job, and for 24 hours at least.",
+    ),
+]
+
+
+def scoped_key(key: str | None, route: str) -> str | None:
+    """The key within its route. Raises ApiError when the header is malformed."""
+    if key is None:
+        return None
+    if PRINTABLE.fullmatch(key) is None:
+        raise ApiError(
+            "invalid_header",
+            "Idempotency-Key must have 1 to 255 printable ASCII characters without spaces",
+            param="Idempotency-Key",
+        )
+    return f"{route} {key}"
+
+
+def fingerprint(request: BaseModel) -> str:
+    """SHA-256 over the fields as asked for, before defaults and the seed are drawn."""
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()

@@ -1,0 +1,90 @@
+"""Makes the OpenAPI document say what the service does: bodies with the models' limits, every error with an example."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from service.api.error_codes import ERRORS
+from service.api.errors import ApiError, problem
+from service.api.schemas import Problem, TextToVideoRequest
+from service.jobs.models import ModelCard
+
+Responses = dict[int | str, dict[str, Any]]
+
+BODIES: tuple[type[BaseModel], ...] = (TextToVideoRequest,)
+REF = "#/components/schemas/{model}"
+REQUEST_ID = {"x-request-id": {"description": "Names this request in the log.", "schema": {"type": "string"}}}
+RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait, 120 at most.", "schema": {"type": "integer"}}}
+POLL_AFTER = {
+    "openai-poll-after-ms": {
+        "description": "A good interval between two looks, in milliseconds; absent when nothing will change any more.",
+        "schema": {"type": "integer"},
+    }
+}
+
+
+def json_request(model: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its body with `json_body(model)`."""
+    schema = {"$ref": REF.format(model=model.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def problems(*codes: str) -> Responses:
+    """`responses` of a route that can answer with these codes; one entry per status, one example per code."""
+    responses: Responses = {"default": problem_response("Any other error", ["internal_error"])}
+    for status in sorted({ERRORS[code].status for code in codes}):
+        same_status = [code for code in codes if ERRORS[code].status == status]
+        response = problem_response("; ".join(ERRORS[code].title for code in same_status), same_status)
+        if any(ERRORS[code].retryable for code in same_status):
+            response["headers"] = {**REQUEST_ID, **RETRY_AFTER}
+        responses[status] = response
+    return responses
+
+
+def problem_response(description: str, codes: Iterable[str]) -> dict[str, Any]:
+    examples = {code: {"summary": ERRORS[code].title, "value": example_problem(code)} for code in codes}
+    schema = {"$ref": REF.format(model=Problem.__name__)}
+    content = {"application/problem+json": {"schema": schema, "examples": examples}}
+    return {"description": description, "headers": REQUEST_ID, "content": content}
+
+
+def example_problem(code: str) -> Any:
+    response = problem("req_0123456789abcdef01234567", ApiError(code, ERRORS[code].meaning))
+    return json.loads(bytes(response.body))
+
+
+def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard]) -> None:
+    """Adds to the generated document what FastAPI cannot see."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            described: tuple[type[BaseModel], ...] = (Problem, *BODIES)
+            for model in described:
+                schema = model.model_json_schema(ref_template=REF)
+                schemas.update(schema.pop("$defs", {}))
+                schemas[model.__name__] = schema
+            narrow(schemas[TextToVideoRequest.__name__]["properties"], catalogue)
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def narrow(properties: dict[str, Any], catalogue: Mapping[str, ModelCard]) -> None:
+    """Puts the limits into the request's schema: the widest, where several models differ."""
+    limits = [card.limits for card in catalogue.values()]
+    for field in ("num_frames", "fps", "num_inference_steps", "guidance_scale"):
+        ranges = [getattr(limit, field) for limit in limits]
+        number = properties[field]["anyOf"][0]
+        number["minimum"] = min(low for low, _ in ranges)
+        number["maximum"] = max(high for _, high in ranges)
+    for field in ("prompt", "negative_prompt"):
+        properties[field]["maxLength"] = max(limit.prompt_characters for limit in limits)
+    sizes = dict.fromkeys(size for limit in limits for size in limit.sizes)
+    properties["size"]["anyOf"][0] = {"type": "string", "enum": list(sizes)}
+    properties["model"]["anyOf"][0] = {"type": "string", "enum": list(catalogue)}

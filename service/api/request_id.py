@@ -1,0 +1,39 @@
+"""Gives every request an id: the client's own if it is harmless, else a new one. Logs and responses carry it."""
+
+import re
+import secrets
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADER = "x-request-id"
+HARMLESS = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id that `RequestId` gave this request."""
+    return str(scope.get("state", {}).get("request_id", ""))
+
+
+class RequestId:
+    """ASGI middleware; the outermost, so that errors carry the id too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if HARMLESS.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self.app(scope, receive, send_with_id)

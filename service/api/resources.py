@@ -1,0 +1,74 @@
+"""What the gateway holds while it runs: opened in one place, closed in the same place, handed to routes by type."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+import structlog
+from fastapi import Depends, Request
+
+from service.jobs.connection import RedisUnavailable
+from service.jobs.models import ModelCard
+from service.jobs.reaper import run_reaper
+from service.jobs.record import JobRecords
+from service.settings import Settings
+from service.storage import Storage
+
+log = structlog.get_logger(__name__)
+
+REDIS_DEADLINE_SECONDS = 1.5
+"""The longest that one request waits for the job store, so that a hung Redis is a quick 503."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    catalogue: Mapping[str, ModelCard]
+    records: JobRecords
+    storage: Storage
+    reaper: asyncio.Task[None]
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings, catalogue: Mapping[str, ModelCard]) -> AsyncIterator[Resources]:
+    """Connects lazily: the gateway starts, and says that it is not ready, while Redis is still down."""
+    storage = Storage.open(settings)
+    records = JobRecords.connect(settings)
+    stop_reaper = asyncio.Event()
+    reaper = asyncio.create_task(run_reaper(records, stop_reaper), name="reaper")
+    reaper.add_done_callback(report_death)
+    try:
+        yield Resources(catalogue, records, storage, reaper)
+    finally:
+        stop_reaper.set()
+        await asyncio.gather(reaper, return_exceptions=True)
+        await records.close()
+
+
+def report_death(reaper: asyncio.Task[None]) -> None:
+    if not reaper.cancelled() and (error := reaper.exception()) is not None:
+        log.critical("reaper_died", exc_info=error)
+
+
+def resources_of(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+Held = Annotated[Resources, Depends(resources_of)]
+
+
+async def in_time(answer: Awaitable[T]) -> T:
+    """What the job store answers.
+
+    Raises:
+        RedisUnavailable: after `REDIS_DEADLINE_SECONDS`.
+    """
+    try:
+        async with asyncio.timeout(REDIS_DEADLINE_SECONDS):
+            return await answer
+    except TimeoutError as error:
+        raise RedisUnavailable("Redis did not answer in time") from error

@@ -1,0 +1,38 @@
+"""`/` says where things are, `/errors` what the error codes mean."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+
+from service.api.error_codes import ERRORS
+from service.api.errors import ApiError
+from service.api.openapi import problems
+
+router = APIRouter(tags=["about"])
+
+
+@router.get("/", summary="Where things are", responses=problems())
+@router.head("/", include_in_schema=False)
+async def index() -> dict[str, str]:
+    return {
+        "documentation": "/docs",
+        "openapi": "/openapi.json",
+        "errors": "/errors",
+        "models": "/v1/models",
+        "videos": "/v1/videos",
+        "ready": "/readyz",
+    }
+
+
+@router.get("/errors", summary="All error codes", responses=problems())
+async def list_errors() -> list[dict[str, Any]]:
+    return [asdict(kind) for kind in ERRORS.values()]
+
+
+@router.get("/errors/{code}", summary="One error code", responses=problems("not_found"))
+async def get_error(code: str) -> dict[str, Any]:
+    """What the `type` of a problem points at."""
+    if code not in ERRORS:
+        raise ApiError("not_found", "there is no error with this code", param="code")
+    return asdict(ERRORS[code])

@@ -1,0 +1,84 @@
+"""`/v1/videos`: look at jobs, list, cancel and delete them."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from service.api.errors import ApiError
+from service.api.openapi import POLL_AFTER, REQUEST_ID, problems
+from service.api.polling import announce_poll_interval
+from service.api.resources import Held, in_time
+from service.api.schemas import Video, VideoDeleted, VideoList
+from service.api.video_id import ExistingJob, VideoId, found
+
+router = APIRouter(tags=["videos"])
+
+CANCEL_RETRY_SECONDS = 1
+
+ONE_VIDEO = {"description": "The video as it is now.", "headers": {**REQUEST_ID, **POLL_AFTER}}
+
+
+@router.get(
+    "/v1/videos",
+    summary="List videos",
+    responses={200: {"headers": REQUEST_ID}, **problems("invalid_field", "redis_unavailable")},
+)
+async def list_videos(
+    held: Held,
+    after: Annotated[
+        str | None, Query(max_length=64, description="Id behind which the page begins; an unknown one gives none.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Annotated[Literal["asc", "desc"], Query(description="By time of creation.")] = "desc",
+) -> VideoList:
+    """A page of videos, and whether there are more behind it."""
+    jobs = await in_time(held.records.list(after=after, limit=limit + 1, newest_first=order == "desc"))
+    page = [Video.of(job) for job in jobs[:limit]]
+    return VideoList(
+        data=page,
+        first_id=page[0].id if page else None,
+        last_id=page[-1].id if page else None,
+        has_more=len(jobs) > limit,
+    )
+
+
+@router.get(
+    "/v1/videos/{video_id}",
+    summary="Look at a video",
+    responses={200: ONE_VIDEO, **problems("video_not_found", "redis_unavailable")},
+)
+async def get_video(job: ExistingJob, response: Response) -> Video:
+    """A failed job is a 200 with `status: failed`; only an unknown id is a 404."""
+    announce_poll_interval(response, job)
+    return Video.of(job)
+
+
+@router.post(
+    "/v1/videos/{video_id}/cancel",
+    summary="Cancel a job",
+    responses={200: ONE_VIDEO, **problems("video_not_found", "redis_unavailable")},
+)
+async def cancel_video(video_id: VideoId, held: Held, response: Response) -> Video:
+    """A queued job is cancelled at once, a running one within one denoising step; a finished one stays as it is."""
+    job = found(await in_time(held.records.cancel(video_id)))
+    announce_poll_interval(response, job)
+    return Video.of(job)
+
+
+@router.delete(
+    "/v1/videos/{video_id}",
+    summary="Delete a video",
+    responses={
+        200: {"headers": REQUEST_ID},
+        **problems("video_not_found", "video_still_running", "redis_unavailable", "storage_unavailable"),
+    },
+)
+async def delete_video(video_id: VideoId, held: Held) -> VideoDeleted:
+    """Removes record and file. An active job is cancelled; while a worker is still leaving it: 409, to be repeated."""
+    await in_time(held.records.cancel(video_id))
+    job = found(await in_time(held.records.delete(video_id)))
+    if not job.state.terminal:
+        raise ApiError("video_still_running", "the job is being cancelled", retry_after=CANCEL_RETRY_SECONDS)
+    if job.result is not None:
+        await held.storage.delete(job.result.path)
+    return VideoDeleted(id=video_id)

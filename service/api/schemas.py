@@ -1,0 +1,359 @@
+"""What travels over HTTP: request bodies as clients send them, and the objects that they get back.
+
+`Video` has the field names of OpenAI's Videos API; the fields below `error` are additions that its clients ignore.
+"""
+
+import unicodedata
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from service.jobs.contract import Job, JobState
+from service.jobs.models import ModelCard
+
+MAX_SEED = 2**32 - 1
+PROMPT_CEILING = 32_000
+ALLOWED_CONTROLS = "\t\n\r"
+
+
+def clean_text(text: str) -> str:
+    """NFC without surrounding white space. Raises ValueError for control characters (NUL, escape, …)."""
+    for character in text:
+        if unicodedata.category(character) == "Cc" and character not in ALLOWED_CONTROLS:
+            raise ValueError(f"must not contain the control character U+{ord(character):04X}")
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
+Text = Annotated[str, StringConstraints(max_length=PROMPT_CEILING), AfterValidator(clean_text)]
+
+
+class TextToVideoRequest(BaseModel):
+    """Body of `POST /v1/text-to-video`. What is left out takes the model's default; limits are those of the model."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {"prompt": "a red ball bouncing on a beach"},
+                {"prompt": "a knight riding through the countryside", "seed": 7, "num_frames": 80, "size": "128x128"},
+            ]
+        },
+    )
+
+    prompt: Annotated[Text, AfterValidator(not_empty)] = Field(
+        min_length=1, description="What the video shows. Control characters are refused; stored in Unicode form NFC."
+    )
+    negative_prompt: Text = Field("", description="What the video should not show.")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_SEED,
+        description="Same prompt, seed and settings give the same pixels on the same machine and dtype. "
+        "Left out, one is drawn and given back.",
+    )
+    num_frames: int | None = Field(None, ge=1, le=10_000, description="Length in frames.")
+    fps: int | None = Field(None, ge=1, le=240, description="Frames per second.")
+    size: str | None = Field(
+        None, pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$", description="`WIDTHxHEIGHT` in pixels."
+    )
+    num_inference_steps: int | None = Field(None, ge=1, le=10_000, description="Denoising steps.")
+    guidance_scale: float | None = Field(
+        None, ge=0, le=1000, allow_inf_nan=False, description="Weight of the prompt; 1 switches guidance off."
+    )
+    model: str | None = Field(None, max_length=200, description="A model id of `GET /v1/models`.")
+
+
+class VideoError(BaseModel):
+    """Why a job failed; `code` is one of the job errors."""
+
+    code: str
+    message: str
+    type: str | None = "server_error"
+    param: str | None = None
+    retryable: bool = Field(description="Whether the same request may succeed when it is sent again.")
+
+
+class VideoUrls(BaseModel):
+    """Paths on this service."""
+
+    self: str
+    content: str
+    events: str
+    cancel: str
+
+    @classmethod
+    def of(cls, video_id: str) -> "VideoUrls":
+        path = f"/v1/videos/{video_id}"
+        return cls(self=path, content=f"{path}/content", events=f"{path}/events", cancel=f"{path}/cancel")
+
+
+class VideoUsage(BaseModel):
+    """Seconds that the job waited before its latest attempt and ran in it, and the attempts it took."""
+
+    queue_seconds: float
+    run_seconds: float
+    attempts: int
+
+
+class VideoOutput(BaseModel):
+    """Facts about the finished file."""
+
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+    duration_seconds: float
+    dtype: str = Field(description="Number format that the model ran in.")
+
+
+class Video(BaseModel):
+    """A video job and, once completed, its result. Times are unix seconds."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "video_abcdefghijklmnopqrstuvwxyz",
+                    "object": "video",
+                    "status": "in_progress",
+                    "progress": 40,
+                    "created_at": 1790000000,
+                    "completed_at": None,
+                    "expires_at": None,
+                    "model": "lumiere-mini",
+                    "prompt": "a red ball bouncing on a beach",
+                    "seconds": "5",
+                    "size": "128x128",
+                    "remixed_from_video_id": None,
+                    "error": None,
+                    "task": "text-to-video",
+                    "negative_prompt": "",
+                    "seed": 7,
+                    "num_frames": 80,
+                    "fps": 16,
+                    "num_inference_steps": 20,
+                    "guidance_scale": 4.0,
+                    "started_at": 1790000002,
+                    "queue_position": None,
+                    "eta_seconds": 6.5,
+                    "stage": "denoising",
+                    "step": 8,
+                    "steps": 20,
+                    "attempt": 1,
+                    "cancel_requested": False,
+                    "upscale": "bicubic",
+                    "timings": {},
+                    "usage": None,
+                    "output": None,
+                    "urls": {
+                        "self": "/v1/videos/video_abcdefghijklmnopqrstuvwxyz",
+                        "content": "/v1/videos/video_abcdefghijklmnopqrstuvwxyz/content",
+                        "events": "/v1/videos/video_abcdefghijklmnopqrstuvwxyz/events",
+                        "cancel": "/v1/videos/video_abcdefghijklmnopqrstuvwxyz/cancel",
+                    },
+                }
+            ]
+        },
+    )
+
+    id: str
+    object: Literal["video"] = "video"
+    status: JobState
+    progress: int = Field(ge=0, le=100)
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None = Field(description="When record and file go; known once the job has ended.")
+    model: str
+    prompt: str
+    seconds: str = Field(description="Length in seconds, as OpenAI writes it: a decimal string.")
+    size: str
+    remixed_from_video_id: str | None = None
+    error: VideoError | None
+
+    task: str
+    negative_prompt: str
+    seed: int
+    num_frames: int
+    fps: int
+    num_inference_steps: int
+    guidance_scale: float
+    started_at: int | None = Field(description="Start of the latest attempt.")
+    queue_position: int | None = Field(description="Jobs ahead, while queued.")
+    eta_seconds: float | None = Field(description="Seconds until the video is expected, where the speed is known.")
+    stage: str
+    step: int
+    steps: int
+    attempt: int
+    cancel_requested: bool
+    upscale: str | None = Field(description="How the model's frames were brought to `size`; known once completed.")
+    timings: dict[str, float] = Field(description="Seconds per stage; empty until completed.")
+    usage: VideoUsage | None
+    output: VideoOutput | None
+    urls: VideoUrls
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        spec, result = job.spec, job.result
+        return cls(
+            id=job.id,
+            status=job.state,
+            progress=job.progress,
+            created_at=int(job.created_at),
+            completed_at=whole(job.completed_at),
+            expires_at=whole(job.expires_at),
+            model=spec.model,
+            prompt=spec.prompt,
+            seconds=decimal(spec.num_frames / spec.fps),
+            size=f"{spec.width}x{spec.height}",
+            error=VideoError(**job.error.model_dump()) if job.error else None,
+            task=spec.task,
+            negative_prompt=spec.negative_prompt,
+            seed=spec.seed,
+            num_frames=spec.num_frames,
+            fps=spec.fps,
+            num_inference_steps=spec.num_inference_steps,
+            guidance_scale=spec.guidance_scale,
+            started_at=whole(job.started_at),
+            queue_position=job.queue_position,
+            eta_seconds=job.eta_seconds,
+            stage=job.stage,
+            step=job.step,
+            steps=job.steps_total,
+            attempt=job.attempt,
+            cancel_requested=job.cancel_requested,
+            upscale=result.upscale if result else None,
+            timings=result.timings if result else {},
+            usage=usage(job),
+            output=VideoOutput(**result.model_dump(include=set(VideoOutput.model_fields))) if result else None,
+            urls=VideoUrls.of(job.id),
+        )
+
+
+def whole(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)
+
+
+def decimal(number: float) -> str:
+    """Shortest form with at most three decimals: 5.0 is "5", 2/3 is "0.667"."""
+    return f"{number:.3f}".rstrip("0").rstrip(".")
+
+
+def usage(job: Job) -> VideoUsage | None:
+    if job.started_at is None or job.completed_at is None:
+        return None
+    return VideoUsage(
+        queue_seconds=round(job.started_at - job.created_at, 3),
+        run_seconds=round(job.completed_at - job.started_at, 3),
+        attempts=job.attempt,
+    )
+
+
+class VideoList(BaseModel):
+    """One page; the next one begins behind `last_id` (`?after=`)."""
+
+    object: Literal["list"] = "list"
+    data: list[Video]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class VideoDeleted(BaseModel):
+    id: str
+    object: Literal["video.deleted"] = "video.deleted"
+    deleted: Literal[True] = True
+
+
+class ModelLimits(BaseModel):
+    """Closed ranges; `sizes` are all the sizes that there are."""
+
+    num_frames: tuple[int, int]
+    fps: tuple[int, int]
+    sizes: tuple[str, ...]
+    num_inference_steps: tuple[int, int]
+    guidance_scale: tuple[float, float]
+    prompt_characters: int
+
+
+class ModelDefaults(BaseModel):
+    num_frames: int
+    fps: int
+    size: str
+    num_inference_steps: int
+    guidance_scale: float
+
+
+class Model(BaseModel):
+    """A model of this service, with OpenAI's four fields and what may be asked of it."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "lumiere"
+    tasks: tuple[str, ...]
+    defaults: ModelDefaults
+    limits: ModelLimits
+    upscale: str
+
+    @classmethod
+    def of(cls, card: ModelCard) -> Self:
+        return cls(
+            id=card.id,
+            created=int(card.folder.stat().st_mtime),
+            tasks=card.tasks,
+            defaults=ModelDefaults(**card.defaults.model_dump()),
+            limits=ModelLimits(**card.limits.model_dump()),
+            upscale=card.upscale,
+        )
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Alive(BaseModel):
+    status: Literal["alive"] = "alive"
+
+
+class Check(BaseModel):
+    ok: bool
+    detail: str
+
+
+class Ready(BaseModel):
+    status: Literal["ready"] = "ready"
+    checks: dict[str, Check]
+
+
+class FieldProblem(BaseModel):
+    code: str
+    param: str | None
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error after RFC 9457."""
+
+    type: str = Field(description="Path on this service that describes the code.")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable; branch on this.")
+    param: str | None = Field(description="The field or header at fault.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    request_id: str
+    errors: list[FieldProblem] | None = Field(
+        None, description="Every bad field, where there is more than one to name."
+    )
+    checks: dict[str, Check] | None = Field(None, description="Only with `not_ready`.")
