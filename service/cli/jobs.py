@@ -71,20 +71,8 @@ def list_jobs(
 
 def facts(video: Video) -> dict[str, Any]:
     """The lines of `lumiere jobs show`, without what is not known yet."""
-    names = (
-        "id",
-        "status",
-        "progress",
-        "stage",
-        "queue_position",
-        "prompt",
-        "model",
-        "size",
-        "num_frames",
-        "fps",
-        "seed",
-    )
-    lines = {name: video.get(name) for name in names}
+    names = "id status progress stage queue_position prompt model size num_frames fps seed"
+    lines = {name: video.get(name) for name in names.split()}
     if video.get("eta_seconds") is not None:
         lines["eta"] = clock(video["eta_seconds"])
     if video.get("error"):

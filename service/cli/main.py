@@ -29,6 +29,12 @@ class OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except typer.TyperException as error:  # a wrong option or argument
+            message = getattr(error, "format_message", lambda: "")()
+            if not message or isinstance(error, typer.Exit | typer.Abort):
+                raise
+            typer.echo(f"{ctx.command_path}: {message} (see --help)", err=True)
+            raise typer.Exit(USAGE) from error
         except (ServiceError, SettingsError, stack.StackFailed) as error:
             typer.echo(f"lumiere: {error}", err=True)
             raise typer.Exit(USAGE if isinstance(error, SettingsError) else FAILURE) from error

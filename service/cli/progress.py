@@ -1,4 +1,4 @@
-"""A running job on the terminal: a bar with step, time elapsed and time left; plain lines where there is no terminal."""
+"""A running job on the terminal: a bar with step, elapsed time and ETA; plain lines where there is none."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""`lumiere demo`: the whole way once, from nothing to an MP4, on a stack that is started for it and stopped after it."""
+"""`lumiere demo`: once all the way from a prompt to an MP4, on a stack that lives as long as it takes."""
 
 import secrets
 import tempfile
