@@ -1,0 +1,34 @@
+"""What every test shares. Tiny models gain nothing from threads, and test processes would fight over the cores."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_from_outside() -> None:
+    """The settings of whoever runs the tests must not reach them."""
+    for name in [name for name in os.environ if name.startswith("LUMIERE_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top folder of the project."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole model folder with random weights that makes a small video in a second or two."""
+    from tests.model.tiny import save_tiny_pipeline  # imports torch: only for tests that run the model
+
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    save_tiny_pipeline(folder)
+    return folder
