@@ -214,7 +214,9 @@ class TemporalUpsample(nn.Module):
     def forward(self, x: Tensor, videos: int, frames: int) -> Tensor:
         clip = rearrange(x, "(b t) c h w -> b t c h w", b=videos)
         clip = clip[:, torch.arange(frames, device=x.device) // self.factor]
-        clip = over_time(rearrange(clip, "b t c h w -> (b t) c h w").contiguous(memory_format=torch.channels_last), videos)
+        clip = over_time(
+            rearrange(clip, "b t c h w -> (b t) c h w").contiguous(memory_format=torch.channels_last), videos
+        )
         return over_frames(clip + self.conv(clip), x.shape[2])
 
 

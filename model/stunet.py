@@ -100,7 +100,9 @@ def map_tensors(function: Callable[[Tensor], Tensor], nested: Any) -> Any:
     return type(nested)(map_tensors(function, item) for item in nested)
 
 
-def transform_frames(transformer: Transformer2DModel, x: Tensor, text: Any, mask: Tensor | None, arguments: dict) -> Tensor:
+def transform_frames(
+    transformer: Transformer2DModel, x: Tensor, text: Any, mask: Tensor | None, arguments: dict
+) -> Tensor:
     """`Transformer2DModel.forward` without its copies between NCHW and channels_last. Projections are called as modules, so
     that LoRA, offloading and casting hooks on them work."""
     height = x.shape[2]
@@ -273,6 +275,11 @@ def with_arguments_of(parent: Callable) -> Callable[[Callable], Callable]:
     return decorate
 
 
+def in_channels_last(model: "STUNet") -> "STUNet":
+    # by nn.Module's method, as diffusers' own warns about precision at every call
+    return nn.Module.to(model, memory_format=torch.channels_last)
+
+
 class STUNet(UNet2DConditionModel):
     """Space-Time U-Net. All arguments of `UNet2DConditionModel`, and:
 
@@ -335,8 +342,12 @@ class STUNet(UNet2DConditionModel):
             resample = None
             if level < coarsest and factors[level] > 1:
                 resample = TemporalDownsample(widths[level], factors[level], temporal_kernel)
-            self.down_blocks[level] = SpaceTimeDownBlock(block, [temporal_block(level) for _ in block.resnets], resample)
-        self.mid_block = SpaceTimeMidBlock(self.mid_block, [temporal_block(coarsest) for _ in self.mid_block.resnets[1:]])
+            self.down_blocks[level] = SpaceTimeDownBlock(
+                block, [temporal_block(level) for _ in block.resnets], resample
+            )
+        self.mid_block = SpaceTimeMidBlock(
+            self.mid_block, [temporal_block(coarsest) for _ in self.mid_block.resnets[1:]]
+        )
         for index, block in enumerate(self.up_blocks):
             level, resample = coarsest - index, None
             if level > 0 and factors[level - 1] > 1:
@@ -365,10 +376,11 @@ class STUNet(UNet2DConditionModel):
             if "temporal_" in name and any(p.is_meta for p in module.parameters(recurse=False)):
                 module.to_empty(device=unet.device, recurse=False)
                 module.reset_parameters()
+                module.to(unet.dtype)
         for module in model.modules():
             if hasattr(module, "reset_to_identity"):
                 module.reset_to_identity()
-        return model.to(unet.dtype).to(memory_format=torch.channels_last).train(unet.training)
+        return in_channels_last(model).train(unet.training)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
@@ -385,7 +397,7 @@ class STUNet(UNet2DConditionModel):
         problems = missing + list(info["unexpected_keys"]) + list(info["mismatched_keys"])
         if problems:
             raise ValueError(f"{pretrained_model_name_or_path} does not fit its own config.json: {problems[:3]}")
-        model = model.to(memory_format=torch.channels_last)
+        model = in_channels_last(model)
         return (model, info) if wants_info else model
 
     def temporal_parameters(self) -> Iterator[nn.Parameter]:
@@ -411,7 +423,9 @@ class STUNet(UNet2DConditionModel):
                 {k: FoldedTextProcessor() if k.endswith("attn2.processor") else v for k, v in processors.items()}
             )
         self._cross_attentions = tuple(
-            block.attn2 for block in self.modules() if isinstance(block, BasicTransformerBlock) and block.attn2 is not None
+            block.attn2
+            for block in self.modules()
+            if isinstance(block, BasicTransformerBlock) and block.attn2 is not None
         )
 
     @property
