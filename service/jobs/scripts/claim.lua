@@ -6,7 +6,10 @@ local id, attempt, queue, worker, lease = unpack(ARGV)
 local name = attempt_name(id, tonumber(attempt))
 redis.call('LREM', rq_popped(queue), 0, name)
 redis.call('DEL', rq_job(name))
-local state, last = fields(id, 'state', 'attempt')
+local state, last, owner = fields(id, 'state', 'attempt', 'worker')
+if state == 'in_progress' and last == attempt and owner == worker then  -- a repeat: the first reply was lost
+  return redis.call('HGETALL', job_key(id))
+end
 if state ~= 'queued' or tonumber(last) + 1 ~= tonumber(attempt) then return {} end
 
 local now = now_ms()

@@ -1,0 +1,107 @@
+"""Workers with the scripted runtime as real processes, on a real Redis, with a reaper beside them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from service.jobs.connection import connect
+from service.jobs.policy import JobPolicy
+from service.jobs.reaper import run_reaper
+from service.jobs.record import JobRecords
+from service.settings import Settings
+from tests.jobs.conftest import blocking, redis_server, redis_url
+from tests.model_folder import write_model_folder
+
+__all__ = ["blocking", "redis_server", "redis_url"]
+
+StartWorker = Callable[..., "WorkerProcess"]
+
+
+class WorkerProcess:
+    """A worker of `tests.workers.run_worker`."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.workers.run_worker", settings.model_dump_json()],
+                stdout=output,
+                stderr=output,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def horses(self) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.pid).children(recursive=True)
+        return []
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def wait(self, seconds: float = 15) -> int:
+        return self.process.wait(seconds)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str) -> Settings:
+    return Settings(
+        redis_url=redis_url,
+        data_dir=tmp_path / "data",
+        model_dirs=[write_model_folder(tmp_path / "model")],
+        lease_seconds=1.5,
+        cancel_grace_seconds=0.5,
+        drain_seconds=5,
+    )
+
+
+@pytest_asyncio.fixture
+async def records(settings: Settings) -> AsyncIterator[JobRecords]:
+    """Records with a reaper that runs, as in a gateway."""
+    assert settings.redis_url is not None
+    policy = JobPolicy(
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        backoff_seconds=(0.1, 0.2, 0.4),
+        reap_interval_seconds=0.1,
+        redispatch_grace_seconds=1.0,
+    )
+    records = JobRecords(connect(settings.redis_url), policy)
+    stop = asyncio.Event()
+    reaper = asyncio.create_task(run_reaper(records, stop))
+    yield records
+    stop.set()
+    await reaper
+    await records.close()
+
+
+@pytest.fixture
+def start_worker(settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
+    workers: list[WorkerProcess] = []
+
+    def start(**changes: object) -> WorkerProcess:
+        worker = WorkerProcess(settings.model_copy(update=changes), tmp_path / f"worker-{len(workers)}.log")
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        with suppress(ProcessLookupError):
+            worker.signal(signal.SIGCONT)
+        worker.kill()
+        print(worker.log.read_text())  # shown by pytest when the test fails

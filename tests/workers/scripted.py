@@ -1,0 +1,71 @@
+"""A runtime for fault tests: fast, and it does what the prompt says.
+
+The prompt is a JSON object: `step_seconds`; and `at`, the step where `do` happens: "crash" (the process kills itself),
+"hang" (sleeps, deaf to everything), "raise" (an unexpected error), "full" (the store is full), "broken" (the device).
+With `once`, a path, it happens only as long as that file does not exist, and makes it.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from service.jobs.contract import ErrorCode, JobSpec
+from service.jobs.models import ModelCard
+from service.storage import StorageFull
+from workers.horse import OnStep, Rendering, RunFailed
+
+
+class ScriptedRuntime:
+    device = "cpu"
+    dtype = "none"
+
+    def __init__(self, cards: Mapping[str, ModelCard]) -> None:
+        for card in cards.values():
+            if (card.folder / "corrupt").exists():
+                raise ValueError(f"{card.folder / 'corrupt'} is damaged")
+
+    def run(self, spec: JobSpec, workdir: Path, on_step: OnStep) -> Rendering:
+        script = json.loads(spec.prompt)
+        path = workdir / "video.mp4"
+        path.write_bytes(b"")
+        for step in range(1, spec.num_inference_steps + 1):
+            time.sleep(script.get("step_seconds", 0.01))
+            with path.open("ab") as file:
+                file.write(f"{spec.seed}:{step};".encode())
+            if step == script.get("at") and first_time(script.get("once")):
+                misbehave(script["do"])
+            on_step("denoising", step, spec.num_inference_steps)
+        return Rendering(
+            path, spec.width, spec.height, spec.num_frames, spec.fps, self.dtype, "none", {"denoising": 0.1}
+        )
+
+
+def first_time(marker: str | None) -> bool:
+    if marker is None:
+        return True
+    try:
+        Path(marker).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def misbehave(how: str) -> None:
+    match how:
+        case "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            time.sleep(3600)
+        case "raise":
+            raise RuntimeError("no such kernel")
+        case "full":
+            raise StorageFull("no room")
+        case "broken":
+            raise RunFailed(ErrorCode.WORKER_CRASHED, "the device failed", retry=True, broken=True)
+
+
+def expected_bytes(seed: int, steps: int) -> bytes:
+    return "".join(f"{seed}:{step};" for step in range(1, steps + 1)).encode()

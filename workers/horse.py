@@ -1,0 +1,182 @@
+"""The work-horse: a process that loads the models once and runs attempts until its supervisor ends it.
+
+Started as `python -m workers.horse FD PARENT`, where FD is its end of the pipe. It never outlives its supervisor:
+the kernel kills it (Linux), and the broken pipe ends it elsewhere.
+"""
+
+import ctypes
+import hashlib
+import importlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Protocol
+
+from service.jobs.contract import ErrorCode, JobResult, JobSpec
+from service.jobs.models import ModelCard, read_catalogue
+from service.storage import Storage, StorageError, StorageFull, video_key
+from workers.messages import Done, Failed, FromHorse, LoadFailed, Ready, Run, SetUp, Stepped, Stop, Stopped
+
+log = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1
+
+OnStep = Callable[[str, int, int], None]
+"""Called with (stage, step, steps) after each step and at the start of each stage; what it raises stops the run."""
+
+
+class StopRun(Exception):
+    """The supervisor has asked to give up the attempt."""
+
+
+class RunFailed(Exception):
+    """A runtime could not make the video, for a reason that the job's error names."""
+
+    def __init__(self, code: ErrorCode, message: str, *, retry: bool = False, broken: bool = False) -> None:
+        super().__init__(message)
+        self.outcome = Failed(code, message, retry=retry, broken=broken)
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A finished video file and the facts about it."""
+
+    path: Path
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+    dtype: str
+    upscale: str
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+class Runtime(Protocol):
+    """What runs in the horse. Made with the model cards; that loads the models and warms them up."""
+
+    device: str
+    dtype: str
+
+    def __init__(self, cards: Mapping[str, ModelCard]) -> None: ...
+
+    def run(self, spec: JobSpec, workdir: Path, on_step: OnStep) -> Rendering:
+        """Makes the video in `workdir`. Raises RunFailed, or what `on_step` raises."""
+        ...
+
+
+def serve(connection: Connection) -> None:
+    """Loads, says Ready, and runs one attempt after the other until the pipe breaks."""
+    setup = connection.recv()
+    assert isinstance(setup, SetUp)
+    started = time.monotonic()
+    try:
+        runtime, models = load(setup)
+        storage = Storage.open(setup.settings)
+    except Exception as error:
+        log.exception("the models cannot be loaded")
+        connection.send(LoadFailed(f"{type(error).__name__}: {error}" if str(error) else repr(error)))
+        return
+    connection.send(Ready(models, runtime.device, runtime.dtype, time.monotonic() - started))
+    while True:
+        message = connection.recv()
+        if isinstance(message, Run):  # a Stop that comes after the end of its attempt is of no use
+            outcome = run_attempt(message, runtime, storage, Path(setup.workdir), connection)
+            connection.send(outcome)
+            if isinstance(outcome, Failed) and outcome.broken:
+                return
+
+
+def load(setup: SetUp) -> tuple[Runtime, tuple[str, ...]]:
+    module, _, name = setup.runtime.partition(":")
+    make: type[Runtime] = getattr(importlib.import_module(module), name)
+    cards = read_catalogue(setup.settings.model_dirs)
+    return make(cards), tuple(cards)
+
+
+def run_attempt(order: Run, runtime: Runtime, storage: Storage, workdir: Path, connection: Connection) -> FromHorse:
+    """Makes and stores the video of one attempt; what became of it."""
+
+    def on_step(stage: str, step: int, steps: int) -> None:
+        connection.send(Stepped(stage, step, steps))
+        while connection.poll():
+            if isinstance(connection.recv(), Stop):
+                raise StopRun
+
+    folder = Path(tempfile.mkdtemp(prefix=f"{order.job_id}-", dir=workdir))
+    try:
+        rendering = runtime.run(order.spec, folder, on_step)
+        on_step("storing", 0, 0)
+        started = time.monotonic()
+        key = video_key(order.job_id, order.attempt)
+        digest = sha256(rendering.path)
+        storage.put_file(rendering.path, key)
+        timings = {**rendering.timings, "storing": time.monotonic() - started}
+        return Done(
+            JobResult(
+                path=key,
+                bytes=rendering.path.stat().st_size,
+                sha256=digest,
+                width=rendering.width,
+                height=rendering.height,
+                num_frames=rendering.num_frames,
+                fps=rendering.fps,
+                duration_seconds=rendering.num_frames / rendering.fps,
+                timings={stage: round(seconds, 4) for stage, seconds in timings.items()},
+                dtype=rendering.dtype,
+                upscale=rendering.upscale,
+            )
+        )
+    except StopRun:
+        return Stopped()
+    except RunFailed as error:
+        return error.outcome
+    except StorageFull as error:
+        return Failed(ErrorCode.STORAGE_FULL, str(error), retry=True)
+    except StorageError as error:
+        return Failed(ErrorCode.STORAGE_UNAVAILABLE, str(error), retry=True)
+    except (EOFError, BrokenPipeError):  # the supervisor is gone
+        raise
+    except Exception as error:
+        log.exception("attempt %d of %s failed", order.attempt, order.job_id)
+        return Failed(ErrorCode.INTERNAL_ERROR, f"the model failed: {type(error).__name__}", retry=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def die_with_parent(parent: int) -> None:
+    """Asks the kernel to kill this process when the supervisor ends, however it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the call above
+        os._exit(1)
+
+
+def main() -> None:
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    die_with_parent(parent)
+    # The supervisor decides when this process stops, also when a terminal signals the whole group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with Connection(descriptor) as connection:
+        try:
+            serve(connection)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+if __name__ == "__main__":
+    main()

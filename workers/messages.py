@@ -1,0 +1,81 @@
+"""What supervisor and work-horse say to each other over their pipe."""
+
+from dataclasses import dataclass
+
+from service.jobs.contract import ErrorCode, JobResult, JobSpec
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """To the horse, first: what to load. `runtime` names a class as `module:Class`."""
+
+    runtime: str
+    settings: Settings
+    workdir: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """To the horse: run this attempt."""
+
+    job_id: str
+    attempt: int
+    spec: JobSpec
+
+
+@dataclass(frozen=True)
+class Stop:
+    """To the horse: give up the attempt at the next step. It answers Stopped, unless it was done before."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """From the horse: the models are loaded and warm."""
+
+    models: tuple[str, ...]
+    device: str
+    dtype: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LoadFailed:
+    """From the horse: the models cannot be used; it ends after this."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """From the horse: a step is done, or a stage begins (step 0)."""
+
+    stage: str
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """From the horse: the video is stored."""
+
+    result: JobResult
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """From the horse: the attempt was given up as asked."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """From the horse: the attempt has failed. `retry`: another attempt may succeed. `broken`: the horse ends now."""
+
+    code: ErrorCode
+    message: str
+    retry: bool = False
+    broken: bool = False
+
+
+FromHorse = Ready | LoadFailed | Stepped | Done | Stopped | Failed
+ToHorse = SetUp | Run | Stop

@@ -1,0 +1,226 @@
+"""The worker that RQ runs: takes attempts from the queue and has its work-horse run them. Imports no torch."""
+
+import logging
+import os
+import secrets
+import socket
+import time
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq import Queue, SimpleWorker
+from rq.exceptions import DequeueTimeout, StopRequested
+from rq.job import Job as RqJob
+from rq.worker import WorkerStatus
+
+from service.jobs.attempts import Attempts
+from service.jobs.connection import TIMEOUT_SECONDS, RedisUnavailable, connect_blocking
+from service.jobs.contract import Job, WorkerInfo, WorkerState
+from service.jobs.policy import JobPolicy
+from service.jobs.queue import AttemptJob, AttemptRefused, attempt_of
+from service.settings import Settings
+from service.storage import Storage
+from workers.messages import LoadFailed, Ready
+from workers.shutdown import Shutdown
+from workers.stable import Horse, HorseDied
+from workers.watch import AttemptWatch, settle
+from workers.workdir import Workdir
+
+log = logging.getLogger(__name__)
+
+POP_SECONDS = 1
+"""How long one blocking pop waits; an idle worker stops within this."""
+ANNOUNCE_SECONDS = 2.0
+RECONNECT_SECONDS = 1.0
+LOAD_RETRY_SECONDS = 60.0
+"""Between two tries to load models that cannot be loaded."""
+
+
+class Supervisor(SimpleWorker):
+    """One queue, one work-horse. `live` is its whole life; RQ's `work` is the loop within it.
+
+    Of RQ only popping is used. Its signal handlers, pub/sub commands, registries and maintenance are switched off: the
+    record and the reaper do what they are for, and none of them may end this process or change a job.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        redis_url: str,
+        runtime: str,
+        shutdown: Shutdown,
+        load_retry_seconds: float = LOAD_RETRY_SECONDS,
+    ) -> None:
+        self.settings = settings
+        self.shutdown = shutdown
+        self.load_retry_seconds = load_retry_seconds
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.info = WorkerInfo(name=name, state=WorkerState.LOADING, seen_seconds_ago=0)
+        self.announced_at = float("-inf")
+        # Not RQ's connection, whose time-outs are those of blocking pops.
+        self.attempts = Attempts(connect_blocking(redis_url), JobPolicy.of(settings))
+        self.storage = Storage.open(settings)
+        super().__init__(
+            [settings.queue_name],
+            name=name,
+            connection=rq_connection(redis_url),
+            job_class=AttemptJob,
+            serializer="json",
+            worker_ttl=20,
+        )
+        self.workdir = Workdir(settings.data_dir.resolve() / "work", name)
+        self.horse = Horse(runtime, settings, self.workdir.path)
+
+    def live(self) -> None:
+        """Works until a shutdown is requested; outlives outages of Redis and deaths of the horse."""
+        try:
+            while not self.shutdown.requested:
+                try:
+                    self.work()
+                except redis.RedisError as error:
+                    log.warning("waiting for Redis: %s", error)
+                self.shutdown.sleep(RECONNECT_SECONDS)
+        finally:
+            self.horse.kill()
+            self.workdir.remove()
+            try:
+                self.attempts.depart(self.name)
+            except RedisUnavailable as error:
+                log.warning("Redis does not know that this worker stops: %s", error)
+
+    # What RQ's loop calls, in its order.
+
+    def bootstrap(self, *arguments: Any, **options: Any) -> None:
+        self.connection.delete(self.key)  # left by an earlier round that lost its connection
+        self.register_birth()  # type: ignore[no-untyped-call]  # rq is typed in part
+        self.set_state(WorkerStatus.STARTED)
+
+    def _install_signal_handlers(self) -> None:
+        """`Shutdown` has its own."""
+
+    def run_maintenance_tasks(self) -> None:
+        """The reaper does what is needed."""
+
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        return False
+
+    @property
+    def connection_timeout(self) -> int:
+        return POP_SECONDS + round(TIMEOUT_SECONDS)
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[RqJob, Queue]:
+        """The next attempt, once the horse is ready for it. Raises StopRequested on shutdown, RedisError."""
+        self.set_state(WorkerStatus.IDLE)
+        while True:
+            self.get_horse_ready()
+            self.announce(WorkerState.READY)
+            self.heartbeat()
+            try:
+                popped = self.queue_class.dequeue_any(
+                    self.queues, POP_SECONDS, self.connection, job_class=self.job_class, serializer=self.serializer
+                )
+            except DequeueTimeout:
+                continue
+            if popped is not None:
+                return popped
+
+    def execute_job(self, job: RqJob, queue: Queue) -> None:
+        try:
+            claimed = self.claim(job)
+        except AttemptRefused as refusal:
+            log.error("refused: %s", refusal)
+            self.attempts.drop(job.id)
+            return
+        if claimed is None:
+            log.info("%s is not to be run (any more)", job.id)
+            return
+        self.set_state(WorkerStatus.BUSY)
+        self.announce(WorkerState.BUSY, now=True)
+        log.info("%s attempt %d: started", claimed.id, claimed.attempt)
+        watch = AttemptWatch(claimed, self.horse, self.attempts, self.settings, self.shutdown, self.say_busy)
+        end = watch.run()
+        settle(claimed, end, self.attempts, self.storage, self.shutdown, self.settings.drain_seconds)
+        self.set_state(WorkerStatus.IDLE)
+
+    def teardown(self) -> None:
+        self.register_death()  # type: ignore[no-untyped-call]  # rq is typed in part
+
+    # Parts.
+
+    def claim(self, job: RqJob) -> Job | None:
+        """The claimed job. A claim whose answer was lost is repeated until a lease later. Raises AttemptRefused."""
+        job_id, attempt = attempt_of(job)
+        give_up = time.monotonic() + self.settings.lease_seconds
+        while True:
+            try:
+                return self.attempts.claim(job_id, attempt, self.name)
+            except RedisUnavailable as error:
+                log.warning("%s: cannot be claimed now: %s", job.id, error)
+                if time.monotonic() > give_up or self.shutdown.requested:
+                    return None
+                self.shutdown.sleep(RECONNECT_SECONDS)
+
+    def get_horse_ready(self) -> None:
+        """Returns when the horse has its models warm, however often it must be started. Raises StopRequested."""
+        while not self.horse.alive:
+            failure = self.start_horse()
+            if failure is None:
+                break
+            log.error("the models cannot be loaded, next try in %g s: %s", self.load_retry_seconds, failure)
+            self.horse.kill()
+            retry_at = time.monotonic() + self.load_retry_seconds
+            while time.monotonic() < retry_at:
+                self.stop_when_asked()
+                self.announce(WorkerState.FAILED, detail=failure)
+                self.shutdown.sleep(min(ANNOUNCE_SECONDS, max(retry_at - time.monotonic(), 0)))
+        self.stop_when_asked()
+
+    def start_horse(self) -> str | None:
+        """A horse that is ready; else why it is not. Raises StopRequested."""
+        self.horse.start()
+        give_up = time.monotonic() + self.settings.load_timeout_seconds
+        try:
+            while time.monotonic() < give_up:
+                self.stop_when_asked()
+                self.announce(WorkerState.LOADING)
+                match self.horse.receive(0.2):
+                    case Ready() as ready:
+                        log.info("%s ready on %s after %.1f s", ", ".join(ready.models), ready.device, ready.seconds)
+                        facts = {"models": ready.models, "device": f"{ready.device} {ready.dtype}"}
+                        self.info = self.info.model_copy(update=facts)
+                        return None
+                    case LoadFailed(reason):
+                        return reason
+        except HorseDied as death:
+            return f"{death} while it loaded the models"
+        return f"loading took longer than {self.settings.load_timeout_seconds:g} s"
+
+    def stop_when_asked(self) -> None:
+        if self.shutdown.requested:
+            self._stop_requested = True
+            raise StopRequested
+
+    def say_busy(self) -> None:
+        self.announce(WorkerState.BUSY)
+
+    def announce(self, state: WorkerState, *, detail: str = "", now: bool = False) -> None:
+        """Tells that this worker lives, when its state has changed or the last time is long enough ago."""
+        changed = (state, detail) != (self.info.state, self.info.detail)
+        if not (now or changed or time.monotonic() - self.announced_at >= ANNOUNCE_SECONDS):
+            return
+        self.info = self.info.model_copy(update={"state": state, "detail": detail})
+        self.announced_at = time.monotonic()
+        try:
+            self.attempts.announce(self.info)
+        except RedisUnavailable as error:
+            log.warning("not announced: %s", error)
+
+
+def rq_connection(url: str) -> redis.Redis:
+    """RQ reads bytes, and sets the time-out itself (`connection_timeout`)."""
+    return redis.Redis.from_url(url, socket_connect_timeout=TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0))
