@@ -184,6 +184,7 @@ def require_redis(url: str | None) -> None:
 
 def become(command: list[str]) -> NoReturn:
     """Replace this process, so that signals and exit code are those of the program itself."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # a folder named `model` in the working directory is not ours
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)

@@ -1,6 +1,7 @@
 """The whole service on one machine: Redis, the gateway and workers as child processes (`lumiere serve`)."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from service.jobs.models import CatalogueError, read_catalogue
 from service.settings import Settings
 from service.stack import redis_server
 from service.stack.data_folder import DataFolderInUse, hold
@@ -20,6 +22,8 @@ from service.stack.processes import POLL_SECONDS, Interrupts, Part, Processes, t
 START_SECONDS = 900.0
 """Loading and warming up a large model takes minutes."""
 CRASHES_BEFORE_GIVING_UP = 3
+MODEL_UNUSABLE = re.compile(r"\bis failed\b")
+"""How `/readyz` words it that a worker could not load its models."""
 GATEWAY_STOP_SECONDS = 10.0
 REDIS_STOP_SECONDS = 15.0
 RELEASE_SECONDS = 20.0
@@ -61,8 +65,9 @@ class Stack:
         """
         refuse_taken_port(self.settings.host, self.settings.port)
         try:
+            read_catalogue(self.settings.model_dirs)
             self.lock = hold(self.data_dir)
-        except (DataFolderInUse, OSError) as error:
+        except (CatalogueError, DataFolderInUse, OSError) as error:
             raise StackFailed(str(error)) from error
         redis_url = self.settings.redis_url or self.start_redis()
         self.wait_for_redis(redis_url)
@@ -74,6 +79,7 @@ class Stack:
             "LUMIERE_PORT": str(self.settings.port),
             "LUMIERE_QUEUE_NAME": self.settings.queue_name,
             "PYTHONUNBUFFERED": "1",
+            "PYTHONSAFEPATH": "1",  # a folder named `model` in the working directory is not ours
         }
         self.start_gateway(environment)
         for number in range(1, self.workers + 1):
@@ -117,7 +123,8 @@ class Stack:
             self.wait_a_moment()
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        begun = time.monotonic()
+        deadline = begun + START_SECONDS
         reason = "no answer yet"
         with httpx.Client(base_url=self.url, timeout=5.0, trust_env=False) as client:
             while True:
@@ -125,11 +132,11 @@ class Stack:
                     answer = client.get("/readyz")
                     if answer.status_code == 200:
                         return
-                    reason = answer.text[:1000]
+                    reason = why_not_ready(answer)
                 except httpx.TransportError as error:
                     reason = str(error)
-                if time.monotonic() > deadline:
-                    raise StackFailed(f"not ready after {START_SECONDS:.0f} s: {reason}")
+                if MODEL_UNUSABLE.search(reason) or time.monotonic() > deadline:
+                    raise StackFailed(f"not ready after {time.monotonic() - begun:.0f} s: {reason}")
                 self.wait_a_moment()
 
     def wait_a_moment(self) -> None:
@@ -168,9 +175,17 @@ class Stack:
             os.close(self.lock)
 
 
+def why_not_ready(answer: httpx.Response) -> str:
+    """The `detail` of the problem that `/readyz` answers with."""
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"/readyz answered {answer.status_code}"
+
+
 def python_module(*arguments: str) -> list[str]:
-    """A command line of this Python; -P keeps a folder named `model` in the working directory from being imported."""
-    return [sys.executable, "-P", "-m", *arguments]
+    """A command line of this Python."""
+    return [sys.executable, "-m", *arguments]
 
 
 def gateway_command(settings: Settings) -> list[str]:
