@@ -1,8 +1,10 @@
-"""The layers that turn an image U-Net into a video U-Net (Lumiere, arXiv 2401.12945, section 3.1, fig. 4 and appendix B).
+"""The layers that turn an image U-Net into a video U-Net (Lumiere, arXiv 2401.12945, section 3.1, fig. 4 and
+appendix B).
 
-Letters: b videos, t frames, c channels, h height, w width. Frames are folded into the batch, `(b t) c h w`, in channels_last
-memory. There the same bytes are also `b c t (h w)` in channels_last, so a convolution over time is a (k, 1) convolution on a
-view: no permutation, no copy. Every layer is freshly initialised so that it leaves a clip of identical frames unchanged.
+Letters: b videos, t frames, c channels, h height, w width. Frames are folded into the batch, `(b t) c h w`, in
+channels_last memory. There the same bytes are also `b c t (h w)` in channels_last, so a convolution over time is a
+(k, 1) convolution on a view: no permutation, no copy. Every layer is freshly initialised so that it leaves a clip of
+identical frames unchanged.
 
 Normalisation statistics are taken per frame, never over time: a frame then means the same in every temporal window.
 """
@@ -21,7 +23,8 @@ class ClipContext(NamedTuple):
 
     videos: number of clips b folded into the batch.
     motion: (b, e) embedding of noise level and text, or None for a network without temporal conditioning.
-    frame_interval: (b, 1) or (1, 1), distance between two frames at full temporal resolution, in native frame intervals.
+    frame_interval: (b, 1) or (1, 1), distance between two frames at full temporal resolution, in native frame
+        intervals.
     """
 
     videos: int
@@ -45,7 +48,7 @@ def per_frame(rows: Tensor, frames: int) -> Tensor:
 
 
 def repeat_ends(clip: Tensor, frames: int) -> Tensor:
-    """Repeats the first and the last frame of `b c t (h w)`: outside the clip the world stands still, it is not black."""
+    """Repeats first and last frame of `b c t (h w)`: outside the clip the world stands still, it is not black."""
     if frames == 0:
         return clip
     first, last = clip[:, :, :1], clip[:, :, -1:]
@@ -59,7 +62,7 @@ def zero(layer: nn.Conv2d | nn.Linear) -> None:
 
 
 class TimeConv(nn.Conv2d):
-    """A 1-D convolution over time, stored and run as a (kernel, 1) convolution on `b c t (h w)`; keeps ceil(t / stride) frames."""
+    """A 1-D convolution over time, stored and run as a (kernel, 1) convolution on `b c t (h w)`; t -> ceil(t / stride)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         if kernel % 2 == 0:
@@ -71,7 +74,7 @@ class TimeConv(nn.Conv2d):
 
 
 class Modulation(nn.Module):
-    """Scale and shift by the motion embedding (FiLM); the identity when fresh. Our addition: see `STUNet.temporal_conditioning`."""
+    """Scale and shift by the motion embedding (FiLM), the identity when fresh; see `STUNet.temporal_conditioning`."""
 
     def __init__(self, embedding_dim: int, channels: int) -> None:
         super().__init__()
@@ -119,7 +122,7 @@ class TemporalConvBlock(nn.Module):
 
 
 def time_code(times: Tensor, channels: int) -> Tensor:
-    """Sinusoidal code of `times` (…, t), in native frame intervals -> (…, t, channels). Computed, so clips have no longest length."""
+    """Sinusoidal code of `times` (…, t) -> (…, t, channels). Computed, not a table: clips have no longest length."""
     octaves = torch.arange(0, channels, 2, device=times.device, dtype=torch.float32) / channels
     angles = times.float()[..., None] * torch.exp(-math.log(10_000.0) * octaves)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :channels]
@@ -147,10 +150,11 @@ class TemporalTransformerLayer(nn.Module):
 
 
 class TemporalAttentionBlock(nn.Module):
-    """Attention-based inflation block (fig. 4c), for the coarsest level only: x + Linear(Attention1D over time(x)), zero at first.
+    """Attention-based inflation block (fig. 4c), for the coarsest level only: x + Linear(Attention1D over time(x)),
+    zero at first.
 
-    frame_spacing: temporal downsampling in front of this level; with it positions are times in native frame intervals, whatever
-    the level and whatever the stride at which a training clip was sampled.
+    frame_spacing: temporal downsampling in front of this level; with it positions are times in native frame
+        intervals, whatever the level and whatever the stride at which a training clip was sampled.
     """
 
     def __init__(self, channels: int, heads: int, depth: int, frame_spacing: int, embedding_dim: int | None) -> None:
@@ -181,8 +185,10 @@ class TemporalAttentionBlock(nn.Module):
 
 
 class TemporalDownsample(nn.Module):
-    """Convolution over time, then striding (appendix B). Written as x[::factor] plus a convolution that starts at zero: nearest
-    neighbour when fresh, exactly so in every precision, which an identity-initialised convolution is not. t -> ceil(t / factor)."""
+    """Convolution over time, then striding (appendix B). Written as x[::factor] plus a convolution that starts at
+    zero: nearest neighbour when fresh, exactly so in every precision, which an identity-initialised convolution
+    is not. t -> ceil(t / factor).
+    """
 
     def __init__(self, channels: int, factor: int, kernel: int) -> None:
         super().__init__()
@@ -199,8 +205,10 @@ class TemporalDownsample(nn.Module):
 
 
 class TemporalUpsample(nn.Module):
-    """Frame duplication, then a convolution over time (appendix B), nearest neighbour when fresh. t -> `frames` <= t * factor,
-    which is the length of the skip connection: odd lengths come back as they were."""
+    """Frame duplication, then a convolution over time (appendix B); nearest neighbour when fresh.
+
+    t -> `frames` <= t * factor, the length of the skip connection: odd lengths come back as they were.
+    """
 
     def __init__(self, channels: int, factor: int, kernel: int) -> None:
         super().__init__()

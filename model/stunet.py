@@ -1,10 +1,11 @@
 """The Space-Time U-Net (Lumiere, arXiv 2401.12945, section 3.1): any diffusers image U-Net, inflated in time.
 
-The image U-Net is not rewritten. `STUNet` builds it, then replaces each block by one that adopts the block's layers under
-their own names and adds `temporal_*` ones. So the keys of the image model's weights, its LoRAs and its styles stay as they
-are, and a freshly inflated network gives the image model's output on every frame of a still clip.
+The image U-Net is not rewritten. `STUNet` builds it, then replaces each block by one that adopts the block's layers
+under their own names and adds `temporal_*` ones. So the keys of the image model's weights, its LoRAs and its styles
+stay as they are, and a freshly inflated network gives the image model's output on every frame of a still clip.
 
-Letters: b videos, t frames, c channels, h height, w width. Inside, frames are folded, `(b t) c h w`, in channels_last memory.
+Letters: b videos, t frames, c channels, h height, w width. Inside, frames are folded, `(b t) c h w`, in
+channels_last memory.
 """
 
 import inspect
@@ -52,8 +53,9 @@ SUPPORTED_BLOCKS = {
 
 
 class FoldedTextProcessor(AttnProcessor2_0):
-    """Cross-attention of all frames of a video to its one text: (b t) n c queries are seen as b (t n) c. Exact, and keys and
-    values are projected once per video instead of once per frame."""
+    """Cross-attention of all frames of a video to its one text: (b t) n c queries are seen as b (t n) c. Exact, and
+    keys and values are projected once per video instead of once per frame.
+    """
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, *args, **kwargs):
         attended = super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, *args, **kwargs)
@@ -103,8 +105,9 @@ def map_tensors(function: Callable[[Tensor], Tensor], nested: Any) -> Any:
 def transform_frames(
     transformer: Transformer2DModel, x: Tensor, text: Any, mask: Tensor | None, arguments: dict
 ) -> Tensor:
-    """`Transformer2DModel.forward` without its copies between NCHW and channels_last. Projections are called as modules, so
-    that LoRA, offloading and casting hooks on them work."""
+    """`Transformer2DModel.forward` without its copies between NCHW and channels_last. Projections are called as
+    modules, so that LoRA, offloading and casting hooks on them work.
+    """
     height = x.shape[2]
     tokens = transformer.norm(x)
     if transformer.use_linear_projection:
@@ -121,8 +124,9 @@ def transform_frames(
 
 
 def resize_frames(resizer: nn.Module, x: Tensor, embedding: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-    """The image model's own spatial down- or upsampling. `Upsample2D` copies large batches to NCHW, which a video always is;
-    its usual form is written out."""
+    """The image model's own spatial down- or upsampling. `Upsample2D` copies large batches to NCHW, which a video
+    always is; its usual form is written out.
+    """
     if isinstance(resizer, ResnetBlock2D):
         return resizer(x, embedding)
     if not isinstance(resizer, Upsample2D):
@@ -176,8 +180,9 @@ class SpaceTimeBlock(nn.Module):
     def image_layer_in_chunks(
         self, resnet: nn.Module, attention: nn.Module | None, x: Tensor, skip: Tensor | None, cond: Conditioning
     ) -> Tensor:
-        """`image_layer` on `frame_chunk` frames at a time. Frames do not see each other in it, so this is exact; it bounds
-        memory and keeps the work in the cache."""
+        """`image_layer` on `frame_chunk` frames at a time. Frames do not see each other in it, so this is exact; it
+        bounds memory and keeps the work in the cache.
+        """
         frames = x.shape[0] // cond.clip.videos
         if self.frame_chunk is None or frames <= self.frame_chunk or torch.is_grad_enabled():
             return self.image_layer(resnet, attention, x, skip, cond)
@@ -210,7 +215,7 @@ class SpaceTimeBlock(nn.Module):
 
 class SpaceTimeDownBlock(SpaceTimeBlock):
     def forward(self, x: Tensor, cond: Conditioning) -> tuple[Tensor, list[Tensor]]:
-        """(b t) c h w -> the same at the next level, and the skip connections on the way, the last of which is the output."""
+        """(b t) c h w -> the same at the next level, and the skip connections on the way, the output among them."""
         skips = []
         for resnet, attention, temporal in zip(
             self.resnets, self.children_named("attentions"), self.temporal_blocks, strict=True
@@ -245,7 +250,7 @@ class SpaceTimeUpBlock(SpaceTimeBlock):
     def forward(
         self, x: Tensor, skips: list[Tensor], cond: Conditioning, frames: int, size: tuple[int, int] | None
     ) -> Tensor:
-        """Consumes its level's `skips` from the back. frames, size: temporal and spatial extent of the next finer level."""
+        """Consumes its level's `skips` from the back. frames, size: extent of the next finer level."""
         for resnet, attention, temporal in zip(
             self.resnets, self.children_named("attentions"), self.temporal_blocks, strict=True
         ):
@@ -262,8 +267,8 @@ class SpaceTimeUpBlock(SpaceTimeBlock):
 def with_arguments_of(parent: Callable) -> Callable[[Callable], Callable]:
     """Gives `init(self, *, ours, **theirs)` the signature of `parent` plus `ours`.
 
-    diffusers takes the keys of a config from the signature of `__init__`, and does not see what `**theirs` stands for. Writing
-    out the parent's 50 arguments would tie this file to one version of them.
+    diffusers takes the keys of a config from the signature of `__init__`, and does not see what `**theirs` stands
+    for. Writing out the parent's 50 arguments would tie this file to one version of them.
     """
 
     def decorate(init: Callable) -> Callable:
@@ -283,13 +288,15 @@ def in_channels_last(model: "STUNet") -> "STUNet":
 class STUNet(UNet2DConditionModel):
     """Space-Time U-Net. All arguments of `UNet2DConditionModel`, and:
 
-    temporal_factors: temporal resampling beside each spatial one, finest level first; None is 2 at each of them (section 3.1).
+    temporal_factors: temporal resampling beside each spatial one, finest level first; None is 2 at each of them
+        (section 3.1).
     temporal_kernel: width of the convolutions over time, odd.
-    temporal_hidden_ratio: width of the convolution branch relative to its level's, rounded to the groups of its norms.
+    temporal_hidden_ratio: width of the convolution branch relative to its level's, rounded to the groups of its
+        norms.
     temporal_attention_depth: transformer layers in each temporal attention block, which only the coarsest level has.
     temporal_head_dim: width of their heads, where it divides the level's.
-    temporal_conditioning: our addition, off as in the paper: temporal blocks are modulated by noise level and pooled text. The
-        frozen image layers have learned no words of motion; this hands the text to the layers that can.
+    temporal_conditioning: our addition, off as in the paper: temporal blocks are modulated by noise level and pooled
+        text. The frozen image layers have learned no words of motion; this hands the text to the layers that can.
     """
 
     _no_split_modules = ["BasicTransformerBlock", "ResnetBlock2D", "TemporalConvBlock", "TemporalAttentionBlock"]  # noqa: RUF012
@@ -372,11 +379,12 @@ class STUNet(UNet2DConditionModel):
         missing, unexpected = model.load_state_dict(unet.state_dict(), strict=False, assign=True)
         if unexpected or not all("temporal_" in key for key in missing):
             raise ValueError(f"not the weights of this U-Net: missing {missing[:3]}, unexpected {unexpected[:3]}")
+        device, dtype = unet.device, unet.dtype
         for name, module in model.named_modules():
             if "temporal_" in name and any(p.is_meta for p in module.parameters(recurse=False)):
-                module.to_empty(device=unet.device, recurse=False)
+                module.to_empty(device=device, recurse=False)
                 module.reset_parameters()
-                module.to(unet.dtype)
+                module.to(dtype)
         for module in model.modules():
             if hasattr(module, "reset_to_identity"):
                 module.reset_to_identity()
@@ -384,8 +392,9 @@ class STUNet(UNet2DConditionModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
-        """As in diffusers, but raises ValueError where it would leave weights uninitialised: an image model's folder has no
-        temporal layers and is to be inflated with `from_unet`."""
+        """As in diffusers, but raises ValueError where it would leave weights uninitialised: an image model's folder
+        has no temporal layers and is to be inflated with `from_unet`.
+        """
         wants_info = kwargs.pop("output_loading_info", False)
         model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
         missing = list(info["missing_keys"])
@@ -410,7 +419,7 @@ class STUNet(UNet2DConditionModel):
         return self
 
     def set_frame_chunk(self, frames: int | None) -> None:
-        """Runs the per-frame layers on so many frames at a time when no gradients are taken; None: on all at once. Exact."""
+        """Runs the per-frame layers on so many frames at a time when no gradients are taken; None: on all. Exact."""
         for module in self.modules():
             if isinstance(module, SpaceTimeBlock):
                 module.frame_chunk = frames
@@ -471,9 +480,9 @@ class STUNet(UNet2DConditionModel):
 
         sample: (b, c, t, h, w). encoder_hidden_states: (b, l, d). encoder_attention_mask: (b, l), 1 keeps a token.
         frame_interval: float or (b,), time between two frames of `sample` in the model's native frame intervals.
-        Other arguments as in `UNet2DConditionModel.forward`. Returns a prediction of shape (b, out_channels, t, h, w).
+        Other arguments as in `UNet2DConditionModel.forward`. Returns a prediction (b, out_channels, t, h, w).
         """
-        videos, _, frames, *size = sample.shape
+        videos, _, _, *size = sample.shape
         forced_size = any(extent % 2**self.num_upsamplers for extent in size)
         mask = None
         if encoder_attention_mask is not None:

@@ -211,8 +211,9 @@ class TestTrained:
         assert outputs[1] > 1e-4
 
     def test_norms_take_their_statistics_per_frame(self):
-        """A frame's own (2+1)D branch, with the convolution over time silenced but for its centre, depends on that frame alone:
-        statistics over the clip would make temporal windows disagree by construction."""
+        """A frame's own (2+1)D branch, with the convolution over time silenced but for its centre, depends on that
+        frame alone: statistics over the clip would make temporal windows disagree by construction.
+        """
         block = small_model().down_blocks[0].temporal_blocks[0]
         with torch.no_grad():
             block.conv_time.weight[:, :, [0, 2]] = 0
