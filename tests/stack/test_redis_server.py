@@ -17,9 +17,7 @@ from service.stack.processes import Child, Part, Processes
 
 @pytest.fixture
 def socket_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(
-        prefix="lumiere-test-"
-    ) as folder:  # tmp_path is too long
+    with tempfile.TemporaryDirectory(prefix="lumiere-test-") as folder:  # tmp_path is too long
         yield Path(folder)
 
 
