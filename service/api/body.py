@@ -16,9 +16,11 @@ from pydantic import BaseModel, ValidationError
 from service.api.errors import ApiError
 
 MAX_BODY_BYTES = 256 * 1024
+MAX_DROPPED_BYTES = 8 * 1024 * 1024
 MAX_BODY_SECONDS = 30.0
 MAX_DEPTH = 16
 MAX_NUMBER_CHARACTERS = 64
+HANG_UP = {"Connection": "close"}  # else the server reads, and drops, all that the client still sends
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -66,20 +68,29 @@ def require_json(request: Request) -> None:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, counted while it arrives, so that no more than the limit is ever held."""
-    too_large = ApiError("body_too_large", f"the body may have {MAX_BODY_BYTES} bytes at most")
+    """The body, counted while it arrives, so that no more than the limit is ever held.
+
+    Somewhat larger ones are read to their end and dropped: a client that is cut off while it sends may never see why.
+    """
+    too_large = ApiError("body_too_large", f"the body may have {MAX_BODY_BYTES} bytes at most", headers=HANG_UP)
     declared = request.headers.get("content-length", "0")
-    if len(declared) > 18 or (declared.isdecimal() and int(declared) > MAX_BODY_BYTES):
+    if len(declared) > 18 or (declared.isdecimal() and int(declared) > MAX_DROPPED_BYTES):
         raise too_large
     body = bytearray()
+    received = 0
     try:
         async with asyncio.timeout(MAX_BODY_SECONDS):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise too_large
+                received += len(chunk)
+                if received <= MAX_BODY_BYTES:
+                    body += chunk
+                elif received > MAX_DROPPED_BYTES:
+                    break
     except TimeoutError:
-        raise ApiError("request_timeout", f"the body must arrive within {MAX_BODY_SECONDS:g} seconds") from None
+        detail = f"the body must arrive within {MAX_BODY_SECONDS:g} seconds"
+        raise ApiError("request_timeout", detail, headers=HANG_UP) from None
+    if received > MAX_BODY_BYTES:
+        raise too_large
     return bytes(body)
 
 

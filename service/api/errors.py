@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service.api.error_codes import ERRORS
 from service.api.request_id import request_id_of
@@ -26,6 +27,7 @@ RETRY_AFTER_LIMIT = 120
 QUEUE_RETRY_SECONDS = 15
 OUTAGE_RETRY_SECONDS = 2
 MAX_LISTED_ERRORS = 16
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,63}")
 
 
@@ -125,8 +127,6 @@ def translate(error: Exception) -> ApiError:
             return ApiError("storage_unavailable", "the storage does not answer", retry_after=OUTAGE_RETRY_SECONDS)
         case HTTPException(status_code=404):
             return ApiError("not_found", "this path names nothing here")
-        case HTTPException(status_code=405):
-            return ApiError("method_not_allowed", "this path does not take the method", headers=error.headers)
         case _:
             return ApiError("internal_error", "a defect of the service; its log has the request_id")
 
@@ -148,5 +148,24 @@ def install_handlers(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> JSONResponse:
         return problem(request_id_of(request.scope), translate(error))
 
+    async def answer_405(request: Request, error: Exception) -> JSONResponse:
+        refusal = ApiError(
+            "method_not_allowed",
+            "this path does not take the method",
+            headers={"Allow": ", ".join(allowed_methods(request))},
+        )
+        return problem(request_id_of(request.scope), refusal)
+
     for kind in EXPECTED:
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(405, answer_405)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """All methods of the path; Starlette's own `Allow` knows those of one route only."""
+
+    def is_taken(method: str) -> bool:
+        probe = {**request.scope, "method": method}
+        return any(route.matches(probe)[0] is Match.FULL for route in request.app.router.routes)
+
+    return [method for method in METHODS if is_taken(method)]
