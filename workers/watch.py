@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from service.jobs.attempts import Attempts, Progress, Verdict
@@ -103,9 +103,9 @@ class AttemptWatch:
         match message:
             case Stepped():
                 self.last_sign = time.monotonic()
-                told = self.progress is not None and self.progress.tell
+                untold = self.progress is not None and self.progress.tell
                 fresh = self.meter.read(message)
-                self.progress = Progress(**{**fresh.__dict__, "tell": fresh.tell or told})
+                self.progress = replace(fresh, tell=fresh.tell or untold)
                 self.next_beat = min(self.next_beat, self.last_beat + BUSY_BEAT_SECONDS)
             case Done(result):
                 return End(Ending.COMPLETE, result=result)

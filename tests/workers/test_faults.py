@@ -1,63 +1,28 @@
 """Whatever dies, every accepted job ends in exactly one terminal state, with one result and one event."""
 
-import asyncio
-import json
+import signal
 import time
-from typing import Any
+from pathlib import Path
 
+import psutil
 import redis
 
 from service.jobs import keys
-from service.jobs.contract import Job, JobSpec, JobState
+from service.jobs.contract import ErrorCode, JobState
 from service.jobs.record import JobRecords
 from service.settings import Settings
-from tests.jobs.examples import example_spec
 from tests.workers.conftest import StartWorker
-from tests.workers.scripted import expected_bytes
-
-
-def scripted(steps: int = 4, seed: int = 7, **script: Any) -> JobSpec:
-    return example_spec(prompt=json.dumps({"seed": seed, **script}), num_inference_steps=steps, seed=seed)
-
-
-async def until(records: JobRecords, job_id: str, *states: JobState, seconds: float = 20) -> Job:
-    deadline = time.monotonic() + seconds
-    while True:
-        job = await records.get(job_id)
-        assert job is not None
-        if job.state in states or (not states and job.state.terminal):
-            return job
-        assert time.monotonic() < deadline, job
-        await asyncio.sleep(0.02)
-
-
-async def until_step(records: JobRecords, job_id: str, step: int, seconds: float = 20) -> Job:
-    deadline = time.monotonic() + seconds
-    while True:
-        job = await records.get(job_id)
-        assert job is not None and not job.state.terminal, job
-        if job.state is JobState.IN_PROGRESS and job.step >= step:
-            return job
-        assert time.monotonic() < deadline, job
-        await asyncio.sleep(0.02)
-
-
-def assert_completed_once(job: Job, settings: Settings, blocking: redis.Redis) -> None:
-    """One video with the right bytes under the pointer, no other file, one terminal event, one outbox row."""
-    assert job.state is JobState.COMPLETED, job
-    assert job.result is not None
-    videos = [path for path in (settings.data_dir / "videos").rglob("*") if path.is_file()]
-    assert [path for path in videos if job.id in str(path)] == [settings.data_dir / job.result.path]
-    assert (settings.data_dir / job.result.path).read_bytes() == expected_bytes(
-        job.spec.seed, job.spec.num_inference_steps
-    )
-    assert terminal_rows(job.id, blocking) == (1, 1)
-
-
-def terminal_rows(job_id: str, blocking: redis.Redis) -> tuple[int, int]:
-    outbox = [row for _, row in blocking.xrange(keys.OUTBOX) if row["job"] == job_id]
-    events = [json.loads(row["data"])["status"] for _, row in blocking.xrange(keys.events(job_id))]
-    return len(outbox), sum(JobState(status).terminal for status in events)
+from tests.workers.watching import (
+    assert_completed_once,
+    events_of,
+    scripted,
+    stored_files,
+    terminal_rows,
+    until,
+    until_ended,
+    until_state,
+    until_step,
+)
 
 
 async def test_a_job_is_made(
@@ -65,13 +30,117 @@ async def test_a_job_is_made(
 ) -> None:
     start_worker()
     accepted = await records.accept(scripted(steps=5))
-    job = await until(records, accepted.job.id)
+    job = await until_ended(records, accepted.job.id)
     assert_completed_once(job, settings, blocking)
     assert (job.progress, job.attempt, job.steps_total) == (100, 1, 5)
-    statuses = [json.loads(row["data"]) for _, row in blocking.xrange(keys.events(job.id))]
-    assert statuses[0]["status"] == "queued" and statuses[1]["status"] == "in_progress"
-    progress = [row["progress"] for row in statuses]
-    assert progress[-1] == 100
-    assert progress == sorted(progress)
+    events = events_of(job.id, blocking)
+    assert [event["status"] for event in events[:2]] == ["queued", "in_progress"]
+    progress = [event["progress"] for event in events]
+    assert progress == sorted(progress) and progress[-1] == 100
     (worker,) = await records.live_workers()
-    assert worker.state in ("ready", "busy") and worker.models == ("lumiere-mini",)
+    assert worker.state in ("ready", "busy")
+    assert (worker.models, worker.device) == (("lumiere-mini",), "cpu none")
+    assert not list((settings.data_dir / "work").glob("*/*"))
+
+
+async def test_a_killed_worker_takes_its_horse_along_and_the_next_one_finishes_its_job(
+    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+) -> None:
+    first = start_worker()
+    accepted = await records.accept(scripted(steps=30, step_seconds=0.04))
+    await until_step(records, accepted.job.id, 3)
+    (horse,) = first.horses()
+    first.kill()
+    await until(lambda: not horse.is_running() or horse.status() == psutil.STATUS_ZOMBIE, seconds=3)
+    start_worker()
+    job = await until_ended(records, accepted.job.id)
+    assert job.attempt == 2
+    assert_completed_once(job, settings, blocking)
+
+
+async def test_a_killed_horse_is_noticed_at_once_and_replaced(
+    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+) -> None:
+    worker = start_worker()
+    accepted = await records.accept(scripted(steps=30, step_seconds=0.04))
+    await until_step(records, accepted.job.id, 3)
+    (horse,) = worker.horses()
+    killed_at = time.monotonic()
+    horse.kill()
+    await until_state(records, accepted.job.id, JobState.QUEUED)
+    assert time.monotonic() - killed_at < 1.0
+    job = await until_ended(records, accepted.job.id)
+    assert job.attempt == 2
+    assert_completed_once(job, settings, blocking)
+    assert worker.process.poll() is None
+
+
+async def test_a_worker_that_was_paused_past_its_lease_is_fenced(
+    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+) -> None:
+    zombie = start_worker()
+    accepted = await records.accept(scripted(steps=30, step_seconds=0.05))
+    await until_step(records, accepted.job.id, 3)
+    zombie.signal(signal.SIGSTOP)  # its horse goes on and stores a video
+    second = start_worker()
+    job = await until_ended(records, accepted.job.id)
+    assert job.attempt == 2
+    zombie.signal(signal.SIGCONT)
+    await until(lambda: "but it was lost" in zombie.log.read_text() or "stopping, lost" in zombie.log.read_text())
+    await until(lambda: len(stored_files(job.id, settings)) == 1)
+    assert await records.get(job.id) == job
+    assert_completed_once(job, settings, blocking)
+    second.kill()
+    again = await records.accept(scripted(seed=8))
+    assert_completed_once(await until_ended(records, again.job.id), settings, blocking)  # the zombie works again
+
+
+async def test_a_job_that_kills_every_horse_fails_and_the_worker_lives_on(
+    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+) -> None:
+    worker = start_worker(max_attempts=2)
+    poison = await records.accept(scripted(at=2, do="crash"))
+    healthy = await records.accept(scripted())
+    assert_completed_once(await until_ended(records, healthy.job.id), settings, blocking)
+    job = await until_ended(records, poison.job.id)
+    assert job.state is JobState.FAILED and job.attempt == 2
+    assert job.error is not None
+    assert (job.error.code, job.error.retryable) == (ErrorCode.WORKER_CRASHED, True)
+    assert "signal 9" in job.error.message
+    assert terminal_rows(job.id, blocking) == (1, 1)
+    assert worker.process.poll() is None
+
+
+async def test_failures_of_an_attempt_are_retried(
+    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis, tmp_path: Path
+) -> None:
+    start_worker(stall_seconds=1)
+    accepted = [
+        (await records.accept(scripted(at=2, do=fault, once=tmp_path / fault))).job.id
+        for fault in ("raise", "full", "broken", "hang")
+    ]
+    for job_id in accepted:
+        job = await until_ended(records, job_id, seconds=30)
+        assert job.attempt == 2
+        assert_completed_once(job, settings, blocking)
+
+
+async def test_spent_attempts_name_the_last_failure(records: JobRecords, start_worker: StartWorker) -> None:
+    start_worker(max_attempts=1)
+    for fault, code in (("raise", ErrorCode.INTERNAL_ERROR), ("full", ErrorCode.STORAGE_FULL)):
+        accepted = await records.accept(scripted(at=1, do=fault))
+        job = await until_ended(records, accepted.job.id)
+        assert job.state is JobState.FAILED
+        assert job.error is not None and job.error.code is code
+
+
+async def test_a_job_lost_between_pop_and_claim_is_dispatched_anew(
+    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+) -> None:
+    accepted = await records.accept(scripted())
+    queue = keys.QueueKeys(settings.queue_name)
+    assert blocking.lmove(queue.rq_list, queue.rq_popped) == keys.attempt_name(accepted.job.id, 1)
+    start_worker()
+    job = await until_ended(records, accepted.job.id)
+    assert_completed_once(job, settings, blocking)
+    assert blocking.llen(queue.rq_popped) == 0
