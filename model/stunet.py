@@ -416,6 +416,14 @@ class STUNet(UNet2DConditionModel):
         """Leaves gradients to the temporal layers alone, as the paper trains (section 3)."""
         for name, parameter in self.named_parameters():
             parameter.requires_grad_("temporal_" in name)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Frozen image layers stay in evaluation mode: in training mode diffusers copies their inputs to NCHW."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, ResnetBlock2D):
+                module.train(mode and module.conv1.weight.requires_grad)
         return self
 
     def set_frame_chunk(self, frames: int | None) -> None:
