@@ -1,0 +1,84 @@
+"""Endless batches of rendered clips with tokenized captions; batch i is a function of (seed, i) alone, so training resumes exactly."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import PreTrainedTokenizerFast
+
+from model.training.scenes.attributes import sample_scenes
+from model.training.scenes.captions import captions
+from model.training.scenes.render import FRAME_RATE, render
+from model.training.text_encoder import tokenize
+
+CLIP_FRAMES = 80
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """What one batch holds: `scenes` clips of `frames` frames, every `stride`-th of the clip's 80.
+
+    With `stills` the frames are scattered over the clip and meant as single pictures.
+    """
+
+    scenes: int
+    frames: int
+    stride: int = 1
+    stills: bool = False
+    size: int = 64
+    seed: int = 0
+    caption_dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """uint8 frames (n, 3, t, h, w) and token ids (n, tokens)."""
+
+    frames: Tensor
+    tokens: Tensor
+
+    @property
+    def pixels(self) -> Tensor:
+        """Frames in [-1, 1]."""
+        return self.frames.float() / 127.5 - 1
+
+
+def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: int) -> Batch:
+    """The `index`-th batch of the endless sequence."""
+    seed = (config.seed * 1_000_003 + index) % 2**31
+    generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
+    scenes = sample_scenes(config.scenes, generator)
+    if config.stills:
+        times = torch.rand(config.scenes, config.frames, generator=generator) * (CLIP_FRAMES / FRAME_RATE)
+    else:
+        slack = CLIP_FRAMES - 1 - (config.frames - 1) * config.stride
+        offset = torch.randint(slack + 1, (config.scenes, 1), generator=generator) * (slack < config.stride)
+        times = (offset + torch.arange(config.frames) * config.stride) / FRAME_RATE
+    texts = [caption.text if rng.random() >= config.caption_dropout else "" for caption in captions(scenes, rng)]
+    frames = render(scenes, times, config.size)
+    return Batch(((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), tokenize(tokenizer, texts))
+
+
+class RenderedBatches(IterableDataset[Batch]):
+    """Batches from `start` on, dealt out to the loader's workers in turn."""
+
+    def __init__(self, config: BatchConfig, tokenizer: PreTrainedTokenizerFast, start: int = 0) -> None:
+        self.config, self.tokenizer, self.start = config, tokenizer, start
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.set_num_threads(1)
+        info = torch.utils.data.get_worker_info()
+        workers, worker = (info.num_workers, info.id) if info else (1, 0)
+        index = self.start + worker
+        while True:
+            yield make_batch(self.config, self.tokenizer, index)
+            index += workers
+
+
+def batch_loader(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, start: int, workers: int = 1) -> Iterator[Batch]:
+    """An iterator over batches `start`, `start` + 1, …, rendered ahead by worker processes."""
+    batches = RenderedBatches(config, tokenizer, start)
+    return iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))

@@ -1,0 +1,31 @@
+"""The training objective: rectified flow in which the network predicts the clean sample.
+
+x_t = (1 - t) x_0 + t eps, t in (0, 1). Predicting x_0 and weighing its error as an error of the velocity (x_t - x_0) / t
+is what works when a token carries more pixels than the network has channels (Li and He, "Back to Basics: Let Denoising
+Generative Models Denoise", 2025); the weight is capped so that nearly clean samples do not outweigh the rest.
+"""
+
+import torch
+from torch import Tensor
+
+TIMESTEPS = 1000
+"""The network is told t * TIMESTEPS, as diffusers' flow schedulers do."""
+WEIGHT_CAP = 10.0
+
+
+def sample_times(n: int, shift: float, generator: torch.Generator) -> Tensor:
+    """n noise levels: logit-normal, then shifted towards noise (Esser et al. 2024, section 5.3.2)."""
+    t = torch.sigmoid(torch.randn(n, generator=generator))
+    return shift * t / (1 + (shift - 1) * t)
+
+
+def noised(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """x_t for t of shape (b,) and samples of any shape (b, ...)."""
+    t = t.view(-1, *[1] * (clean.ndim - 1))
+    return (1 - t) * clean + t * noise
+
+
+def flow_loss(predicted: Tensor, clean: Tensor, t: Tensor) -> Tensor:
+    """Mean over the batch of the capped velocity error."""
+    error = (predicted.float() - clean).square().flatten(1).mean(1)
+    return (error * (1 / t.square()).clamp(max=WEIGHT_CAP)).mean()

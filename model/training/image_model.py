@@ -1,0 +1,135 @@
+"""Stage 1: the text-to-image U-Net, on single frames of the world. Everything that follows keeps these weights frozen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+from model.folding import fold, unfold
+from model.training.batches import Batch, BatchConfig, batch_loader
+from model.training.flow import TIMESTEPS, flow_loss, noised, sample_times
+from model.training.session import Schedule, Session
+from model.training.text_encoder import tokenize
+
+PATCH = 4
+SAMPLE_PROMPTS = (
+    "a red car driving on a mountain road",
+    "a knight riding through the countryside",
+    "a blue fish moving left underwater",
+    "a yellow star spinning in the night sky",
+    "a green balloon rising over a meadow",
+    "a purple butterfly orbiting in the desert",
+    "a pink heart bouncing on the beach",
+    "a white bird flying in the snow",
+)
+
+
+@dataclass(frozen=True)
+class ImageModelConfig:
+    channels: tuple[int, ...] = (40, 80, 192)
+    head_width: int = 64
+    text_width: int = 128
+    size: int = 64
+    shift: float = 2.0
+    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=16, frames=2, stills=True))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=2000, learning_rate=1.2e-3))
+
+
+def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:
+    """A U-Net on folded pixels; text is attended to at the coarsest level and modulates every block through the time embedding."""
+    levels = len(config.channels)
+    return UNet2DConditionModel(
+        sample_size=config.size // PATCH,
+        in_channels=3 * PATCH**2,
+        out_channels=3 * PATCH**2,
+        down_block_types=("DownBlock2D",) * (levels - 1) + ("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (levels - 1),
+        block_out_channels=config.channels,
+        layers_per_block=1,
+        norm_num_groups=8,
+        cross_attention_dim=config.text_width,
+        attention_head_dim=tuple(max(1, width // config.head_width) for width in config.channels),
+        use_linear_projection=True,
+        resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=2,
+    ).to(memory_format=torch.channels_last)
+
+
+def load_text_encoder(folder: Path) -> tuple[CLIPTextModel, PreTrainedTokenizerFast]:
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True).eval().requires_grad_(False)
+    return encoder, PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+
+
+def folded_stills(batch: Batch, patch: int = PATCH) -> Tensor:
+    """Single pictures of a batch as cells: (n * t, c, h, w)."""
+    stills = rearrange(batch.pixels, "n c t h w -> (n t) c 1 h w")
+    return fold(stills, patch).squeeze(2).contiguous(memory_format=torch.channels_last)
+
+
+def train_image_model(config: ImageModelConfig, folder: Path, device: str = "cpu", stop_after: float | None = None) -> None:
+    """Trains (or goes on training) and writes `unet2d/` below `folder`, which already holds the text encoder of stage 0."""
+    torch.manual_seed(config.data.seed)
+    encoder, tokenizer = load_text_encoder(folder)
+    encoder.to(device)
+    unet = build_image_unet(config).to(device)
+    session = Session(folder / "stage1-images", dict(unet.named_parameters()), config.schedule)
+    session.resume()
+
+    def loss_of(batch: Batch, step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(config.data.seed * 7919 + step)
+        clean = folded_stills(batch).to(device)
+        text = encoder(batch.tokens.to(device)).last_hidden_state.repeat_interleave(config.data.frames, 0)
+        t = sample_times(len(clean), config.shift, generator).to(device)
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        return flow_loss(unet(noised(clean, noise, t), t * TIMESTEPS, text).sample, clean, t)
+
+    def sample(step: int) -> None:
+        pictures = sample_pictures(unet, encoder, tokenizer, list(SAMPLE_PROMPTS), steps=20, guidance=3.0)
+        save_picture_row(pictures, session.folder / f"samples-{step:06d}.png")
+
+    session.run(batch_loader(config.data, tokenizer, session.step), loss_of, sample, stop_after)
+    session.average.swap(session.parameters)
+    unet.save_pretrained(folder / "unet2d")
+    session.average.swap(session.parameters)
+
+
+def euler_flow(predict: Callable[[Tensor, float], Tensor], noise: Tensor, steps: int, shift: float) -> Tensor:
+    """Plain Euler integration from noise to sample, for looking at models in training."""
+    levels = torch.linspace(1, 0, steps + 1)
+    levels = (shift * levels / (1 + (shift - 1) * levels)).tolist()
+    x = noise
+    for now, after in zip(levels[:-1], levels[1:], strict=True):
+        clean = predict(x, now).clamp(-1, 1)
+        x = clean + (x - clean) * (after / now)
+    return x
+
+
+@torch.no_grad()
+def sample_pictures(
+    unet: UNet2DConditionModel, encoder: CLIPTextModel, tokenizer: PreTrainedTokenizerFast, prompts: list[str], steps: int, guidance: float
+) -> Tensor:
+    """Pictures (n, 3, h, w) in [-1, 1] for the prompts, with classifier-free guidance."""
+    device = next(unet.parameters()).device
+    text = encoder(tokenize(tokenizer, prompts + [""] * len(prompts)).to(device)).last_hidden_state
+    side = unet.config.sample_size
+    noise = torch.randn(len(prompts), unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(1)).to(device)
+
+    def predict(x: Tensor, t: float) -> Tensor:
+        level = torch.full((2 * len(x),), t * TIMESTEPS, device=device)
+        told, untold = unet(torch.cat([x, x]), level, text).sample.chunk(2)
+        return untold + guidance * (told - untold)
+
+    return unfold(euler_flow(predict, noise, steps, shift=2.0).unsqueeze(2), PATCH).squeeze(2)
+
+
+def save_picture_row(pictures: Tensor, path: Path, scale: int = 3) -> None:
+    row = rearrange(((pictures.clamp(-1, 1) + 1) * 127.5).byte().cpu(), "n c h w -> h (n w) c").numpy()
+    image = Image.fromarray(row)
+    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(path)

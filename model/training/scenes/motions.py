@@ -1,0 +1,81 @@
+"""Where a subject is, how large and how turned, at every moment: each motion as a closed form of time.
+
+Positions are fractions of the frame (x right, y down), size is the half-width of the sprite, angles are clockwise radians.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.training.scenes.attributes import FACING_SUBJECTS, MOTIONS, SETTINGS, SUBJECTS, WALKING_SUBJECTS, Scenes
+from model.training.scenes.backgrounds import GROUND
+
+CLIP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Each (n, t): centre, half-width, angle, +1 or -1 for facing right or left."""
+
+    x: Tensor
+    y: Tensor
+    size: Tensor
+    angle: Tensor
+    facing: Tensor
+
+
+def poses(scenes: Scenes, times: Tensor) -> Pose:
+    """The pose of each subject at `times` (n, t) in seconds."""
+    uniform = scenes.jitter[:, :, None]
+    moving = {name: (scenes.motion == i)[:, None] for i, name in enumerate(MOTIONS)}
+    done = times / CLIP_SECONDS
+    clockwise = torch.where(uniform[:, 10] < 0.5, -1.0, 1.0)
+    start = uniform[:, 11]
+
+    size = 0.19 + 0.05 * uniform[:, 12]
+    x = 0.5 + 0.24 * (uniform[:, 13] - 0.5) + 0 * times
+    y = 0.52 + 0.16 * (uniform[:, 14] - 0.5) + 0 * times
+    angle, size = 0 * times, size + 0 * times
+
+    ground = torch.tensor([GROUND[name] for name in SETTINGS], device=times.device)[scenes.setting][:, None]
+    walks = torch.tensor([name in WALKING_SUBJECTS for name in SUBJECTS], device=times.device)[scenes.subject][:, None]
+    y = torch.where(walks & (ground > 0), ground - 0.55 * size, y)
+
+    across = 0.22 + 0.04 * uniform[:, 11] + (0.5 + 0.08 * uniform[:, 10]) * done
+    x = torch.where(moving["right"], across, x)
+    x = torch.where(moving["left"], 1 - across, x)
+    y = torch.where(moving["rising"], 1 - across, y)
+    y = torch.where(moving["falling"], across, y)
+
+    period = 1.0 + 0.6 * uniform[:, 10]
+    hop = (torch.sin(math.pi * (times / period + start))).abs()
+    y = torch.where(moving["bouncing"], 0.74 - 0.42 * hop, y)
+
+    turn = 2 * math.pi * (times / (1.6 + 1.0 * start) * clockwise + uniform[:, 12])
+    angle = torch.where(moving["spinning"], turn, angle)
+
+    grown = 0.10 + 0.24 * done
+    size = torch.where(moving["growing"], grown, size)
+    size = torch.where(moving["shrinking"], 0.44 - grown, size)
+
+    circle = 2 * math.pi * (times / (2.2 + 1.2 * start) * clockwise + uniform[:, 13])
+    x = torch.where(moving["orbiting"], 0.5 + 0.25 * torch.cos(circle), x)
+    y = torch.where(moving["orbiting"], 0.5 + 0.25 * torch.sin(circle), y)
+
+    sway = 0.75 * torch.sin(2 * math.pi * (times / (1.6 + 0.9 * start) + uniform[:, 13]))
+    x = torch.where(moving["swinging"], 0.5 + 0.44 * torch.sin(sway), x)
+    y = torch.where(moving["swinging"], 0.16 + 0.44 * torch.cos(sway), y)
+    angle = torch.where(moving["swinging"], -sway, angle)
+
+    small = moving["orbiting"] | moving["swinging"] | moving["bouncing"]
+    size = torch.where(small, size * 0.88, size)
+
+    sideways = torch.tensor([name in FACING_SUBJECTS for name in SUBJECTS], device=times.device)[scenes.subject][:, None]
+    leftward = moving["left"] | (~moving["right"] & (uniform[:, 15] < 0.5))
+    facing = torch.where(sideways & leftward, -1.0, 1.0) + 0 * times
+    rocket = (scenes.subject == SUBJECTS.index("rocket"))[:, None]
+    angle = torch.where(rocket & moving["right"], math.pi / 2, angle)
+    angle = torch.where(rocket & moving["left"], -math.pi / 2, angle)
+    return Pose(x=x, y=y, size=size, angle=angle, facing=facing)
