@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,9 +18,12 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import urljoin
 
 MINIMUM_PYTHON = (3, 11)
-PIP_RELEASES = "https://pypi.org/pypi/pip/json"
+PACKAGE_INDEX = "https://pypi.org/simple"
+RELEASED_WHEEL = re.compile(r"pip-\d+(\.\d+)*-py3-none-any\.whl")
+NUMBER = re.compile(r"\d+")
 
 
 class SetupFailed(Exception):
@@ -85,21 +89,26 @@ def runs_pip(environment: Path) -> bool:
 
 def install_pip(environment: Path) -> None:
     """Install pip from its own wheel, which runs without being installed; the package index names file and digest."""
+    page = os.environ.get("PIP_INDEX_URL", PACKAGE_INDEX).rstrip("/") + "/pip/"
+    request = urllib.request.Request(page, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
     try:
-        with urllib.request.urlopen(PIP_RELEASES, timeout=30) as answer:
-            files = json.load(answer)["urls"]
-        wheel = next(file for file in files if file["packagetype"] == "bdist_wheel")
-        with urllib.request.urlopen(wheel["url"], timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            files = {file["filename"]: file for file in json.load(answer)["files"]}
+        name = max(
+            filter(RELEASED_WHEEL.fullmatch, files), key=lambda name: [int(part) for part in NUMBER.findall(name)]
+        )
+        with urllib.request.urlopen(urljoin(page, files[name]["url"]), timeout=60) as answer:
             content = answer.read()
-    except (OSError, ValueError, LookupError, StopIteration):
+        digest = files[name]["hashes"]["sha256"]
+    except (OSError, ValueError, LookupError):
         return
-    if hashlib.sha256(content).hexdigest() != wheel["digests"]["sha256"]:
+    if hashlib.sha256(content).hexdigest() != digest:
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / wheel["filename"]
-        path.write_bytes(content)
+        wheel = Path(folder) / name
+        wheel.write_bytes(content)
         python = str(environment / "bin" / "python")
-        install = [python, f"{path}/pip", "install", "-qq", "--no-index", str(path)]
+        install = [python, f"{wheel}/pip", "install", "-qq", "--no-index", str(wheel)]
         subprocess.run(install, capture_output=True, check=False)
 
 
