@@ -23,7 +23,6 @@ from urllib.parse import urljoin
 MINIMUM_PYTHON = (3, 11)
 PACKAGE_INDEX = "https://pypi.org/simple"
 RELEASED_WHEEL = re.compile(r"pip-\d+(\.\d+)*-py3-none-any\.whl")
-NUMBER = re.compile(r"\d+")
 
 
 class SetupFailed(Exception):
@@ -94,9 +93,7 @@ def install_pip(environment: Path) -> None:
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             files = {file["filename"]: file for file in json.load(answer)["files"]}
-        name = max(
-            filter(RELEASED_WHEEL.fullmatch, files), key=lambda name: [int(part) for part in NUMBER.findall(name)]
-        )
+        name = max(filter(RELEASED_WHEEL.fullmatch, files), key=release)
         with urllib.request.urlopen(urljoin(page, files[name]["url"]), timeout=60) as answer:
             content = answer.read()
         digest = files[name]["hashes"]["sha256"]
@@ -110,6 +107,11 @@ def install_pip(environment: Path) -> None:
         python = str(environment / "bin" / "python")
         install = [python, f"{wheel}/pip", "install", "-qq", "--no-index", str(wheel)]
         subprocess.run(install, capture_output=True, check=False)
+
+
+def release(wheel: str) -> list[int]:
+    """The version in a wheel's name as numbers: `pip-26.3-py3-none-any.whl` is [26, 3]."""
+    return [int(number) for number in wheel.split("-")[1].split(".")]
 
 
 def install(environment: Path, root: Path, torch_index_url: str, dev: bool) -> None:
