@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from service.jobs.contract import JobSpec
+from service.jobs.contract import Job, JobResult, JobSpec
+from service.storage import video_key
 
 
 def example_spec(**changes: Any) -> JobSpec:
@@ -18,3 +19,19 @@ def example_spec(**changes: Any) -> JobSpec:
         "guidance_scale": 5.0,
     }
     return JobSpec(**{**values, **changes})
+
+
+def example_result(job: Job) -> JobResult:
+    return JobResult(
+        path=video_key(job.id, job.attempt),
+        bytes=1234,
+        sha256="0" * 64,
+        width=job.spec.width,
+        height=job.spec.height,
+        num_frames=job.spec.num_frames,
+        fps=job.spec.fps,
+        duration_seconds=job.spec.num_frames / job.spec.fps,
+        timings={"denoising": 1.5},
+        dtype="float32",
+        upscale="bicubic",
+    )

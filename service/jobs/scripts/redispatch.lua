@@ -1,14 +1,16 @@
 -- Repairs the link between our queue and RQ's lists. A queued job that RQ neither lists nor has just handed to a
 -- worker was lost on the way (a worker died between pop and claim): its next attempt is dispatched anew. What RQ still
 -- carries for a job that no longer waits for it is thrown away.
+-- Looks at the front of the queue only: what is lost further back comes there in time.
 -- ARGV: queue, grace ms
 -- Returns: number dispatched anew
 local queue, grace = ARGV[1], tonumber(ARGV[2])
+local FRONT = 1000
 local now, listed = now_ms(), {}
 for _, name in ipairs(redis.call('LRANGE', rq_list(queue), 0, -1)) do listed[name] = true end
 
 local repaired = 0
-for _, id in ipairs(redis.call('ZRANGE', waiting_key(queue), 0, -1)) do
+for _, id in ipairs(redis.call('ZRANGE', waiting_key(queue), 0, FRONT - 1)) do
   local attempt, missing, state = fields(id, 'attempt', 'missing_ms', 'state')
   if state ~= 'queued' then
     redis.call('ZREM', waiting_key(queue), id)
