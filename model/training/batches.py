@@ -1,4 +1,5 @@
-"""Endless batches of rendered clips with tokenized captions; batch i is a function of (seed, i) alone, so training resumes exactly."""
+"""Endless batches of rendered clips with tokenized captions; batch i is a function of (seed, i) alone, so training
+resumes exactly."""
 
 import random
 from collections.abc import Iterator
@@ -78,7 +79,9 @@ class RenderedBatches(IterableDataset[Batch]):
             index += workers
 
 
-def batch_loader(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, start: int, workers: int = 1) -> Iterator[Batch]:
+def batch_loader(
+    config: BatchConfig, tokenizer: PreTrainedTokenizerFast, start: int, workers: int = 1
+) -> Iterator[Batch]:
     """An iterator over batches `start`, `start` + 1, …, rendered ahead by worker processes."""
     batches = RenderedBatches(config, tokenizer, start)
     return iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))

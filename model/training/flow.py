@@ -1,6 +1,7 @@
 """The training objective: rectified flow in which the network predicts the clean sample.
 
-x_t = (1 - t) x_0 + t eps, t in (0, 1). Predicting x_0 and weighing its error as an error of the velocity (x_t - x_0) / t
+x_t = (1 - t) x_0 + t eps, t in (0, 1). Predicting x_0 and weighing its error as an error of the velocity (x_t - x_0)
+/ t
 is what works when a token carries more pixels than the network has channels (Li and He, "Back to Basics: Let Denoising
 Generative Models Denoise", 2025); the weight is capped so that nearly clean samples do not outweigh the rest.
 """

@@ -1,7 +1,9 @@
-"""Stage 1: the text-to-image U-Net, on single frames of the world. Everything that follows keeps these weights frozen."""
+"""Stage 1: the text-to-image U-Net, on single frames of the world. Everything that follows keeps these weights
+frozen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -42,7 +44,8 @@ class ImageModelConfig:
 
 
 def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:
-    """A U-Net on folded pixels; text is attended to at the coarsest level and modulates every block through the time embedding."""
+    """A U-Net on folded pixels; text is attended to at the coarsest level and modulates every block through the time
+    embedding."""
     levels = len(config.channels)
     return UNet2DConditionModel(
         sample_size=config.size // PATCH,
@@ -73,8 +76,11 @@ def folded_stills(batch: Batch, patch: int = PATCH) -> Tensor:
     return fold(stills, patch).squeeze(2).contiguous(memory_format=torch.channels_last)
 
 
-def train_image_model(config: ImageModelConfig, folder: Path, device: str = "cpu", stop_after: float | None = None) -> None:
-    """Trains (or goes on training) and writes `unet2d/` below `folder`, which already holds the text encoder of stage 0."""
+def train_image_model(
+    config: ImageModelConfig, folder: Path, device: str = "cpu", stop_after: float | None = None
+) -> None:
+    """Trains (or goes on training) and writes `unet2d/` below `folder`, which already holds the text encoder of
+    stage 0."""
     torch.manual_seed(config.data.seed)
     encoder, tokenizer = load_text_encoder(folder)
     encoder.to(device)
@@ -105,7 +111,7 @@ def euler_flow(predict: Callable[[Tensor, float], Tensor], noise: Tensor, steps:
     levels = torch.linspace(1, 0, steps + 1)
     levels = (shift * levels / (1 + (shift - 1) * levels)).tolist()
     x = noise
-    for now, after in zip(levels[:-1], levels[1:], strict=True):
+    for now, after in pairwise(levels):
         clean = predict(x, now).clamp(-1, 1)
         x = clean + (x - clean) * (after / now)
     return x
@@ -113,13 +119,20 @@ def euler_flow(predict: Callable[[Tensor, float], Tensor], noise: Tensor, steps:
 
 @torch.no_grad()
 def sample_pictures(
-    unet: UNet2DConditionModel, encoder: CLIPTextModel, tokenizer: PreTrainedTokenizerFast, prompts: list[str], steps: int, guidance: float
+    unet: UNet2DConditionModel,
+    encoder: CLIPTextModel,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: list[str],
+    steps: int,
+    guidance: float,
 ) -> Tensor:
     """Pictures (n, 3, h, w) in [-1, 1] for the prompts, with classifier-free guidance."""
     device = next(unet.parameters()).device
     text = encoder(tokenize(tokenizer, prompts + [""] * len(prompts)).to(device)).last_hidden_state
     side = unet.config.sample_size
-    noise = torch.randn(len(prompts), unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(1)).to(device)
+    noise = torch.randn(
+        len(prompts), unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(1)
+    ).to(device)
 
     def predict(x: Tensor, t: float) -> Tensor:
         level = torch.full((2 * len(x),), t * TIMESTEPS, device=device)

@@ -1,4 +1,5 @@
-"""What every training stage shares: one loop with EMA weights, resumable checkpoints, a log of JSON lines and a progress bar."""
+"""What every training stage shares: one loop with EMA weights, resumable checkpoints, a log of JSON lines and a
+progress bar."""
 
 import json
 import time
@@ -16,7 +17,8 @@ from model.training.batches import Batch
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length and pace of a stage. The learning rate rises over `warmup` steps, then falls along a cosine to a twentieth."""
+    """Length and pace of a stage. The learning rate rises over `warmup` steps, then falls along a cosine to a
+    twentieth."""
 
     steps: int
     learning_rate: float
@@ -111,7 +113,13 @@ class Session:
         """Trains until the schedule's end, or until `stop_after` seconds have passed; saves and samples as it goes."""
         started, since, seen = time.monotonic(), time.monotonic(), 0
         losses: list[Tensor] = []
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns) as progress, (self.folder / "log.jsonl").open("a") as log:
             task = progress.add_task(self.folder.name, total=self.schedule.steps, completed=self.step)
             while self.step < self.schedule.steps:

@@ -1,7 +1,9 @@
 """Stage 0: a small text encoder that understands the world's captions, trained before any picture is drawn.
 
-Lumiere keeps its pre-trained text encoder frozen. No pre-trained one can be shipped here, so ours learns from captions alone
-what a sentence says: from the encoder's states the attributes of the scene must be readable. Random unknown words and dropped
+Lumiere keeps its pre-trained text encoder frozen. No pre-trained one can be shipped here, so ours learns from
+captions alone
+what a sentence says: from the encoder's states the attributes of the scene must be readable. Random unknown words
+and dropped
 words during training make it indifferent to what it does not know.
 """
 
@@ -20,10 +22,13 @@ from model.training.scenes.captions import Caption, captions
 
 START, END = "<|start|>", "<|end|>"
 MAX_TOKENS = 32
-FILLERS = (
-    "very beautiful nice lovely cute high quality detailed slow motion camera shot cinematic realistic soft light sunny day "
-    "old new tiny large big small one single some with and of its while scene showing view close wide calm happy epic 4k hd"
-).split()
+FILLERS = tuple(
+    """
+    very beautiful nice lovely cute high quality detailed slow motion camera shot cinematic realistic soft light sunny
+    day old new tiny large big small one single some with and of its while scene showing view close wide calm happy
+    epic 4k hd
+    """.split()
+)
 UNSAID = "unsaid"
 READINGS: dict[str, tuple[str, ...]] = {
     name: (*values, *(("sideways",) if name == "motion" else ()), UNSAID) for name, values in ATTRIBUTES.items()
@@ -84,7 +89,11 @@ def disturbed(caption: Caption, rng: random.Random) -> Caption:
         return caption
     words = caption.text.split()
     for _ in range(rng.randrange(1, 4)):
-        word = rng.choice(FILLERS) if rng.random() < 0.6 else "".join(rng.choices("abcdefghilmnoprstuvw", k=rng.randrange(3, 8)))
+        word = (
+            rng.choice(FILLERS)
+            if rng.random() < 0.6
+            else "".join(rng.choices("abcdefghilmnoprstuvw", k=rng.randrange(3, 8)))
+        )
         at = rng.choice((0, len(words)))
         words.insert(at, word)
     return Caption(" ".join(words), caption.says)
@@ -99,7 +108,8 @@ def readings(batch: list[Caption]) -> dict[str, Tensor]:
 
 
 class Reader(nn.Module):
-    """Reads every attribute off the encoder's last states with one linear layer each, at the end token and on average."""
+    """Reads every attribute off the encoder's last states with one linear layer each, at the end token and on
+    average."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -127,9 +137,10 @@ def build_text_encoder(config: TextEncoderConfig, tokenizer: PreTrainedTokenizer
 
 
 def train_text_encoder(config: TextEncoderConfig, folder: Path) -> dict[str, float]:
-    """Trains tokenizer and encoder, saves them below `folder`, returns the accuracy per attribute on unseen captions."""
+    """Trains tokenizer and encoder, saves them below `folder`, returns the accuracy per attribute on unseen
+    captions."""
     torch.manual_seed(config.seed)
-    sentences = [caption.text for caption in world_captions(20_000, config.seed)] + FILLERS
+    sentences = [caption.text for caption in world_captions(20_000, config.seed)] + list(FILLERS)
     tokenizer = train_tokenizer(sentences, config.vocabulary)
     encoder = build_text_encoder(config, tokenizer)
     reader = Reader(config.width)
@@ -155,7 +166,9 @@ def train_text_encoder(config: TextEncoderConfig, folder: Path) -> dict[str, flo
 
 
 @torch.no_grad()
-def reading_accuracy(encoder: CLIPTextModel, reader: Reader, tokenizer: PreTrainedTokenizerFast, seed: int) -> dict[str, float]:
+def reading_accuracy(
+    encoder: CLIPTextModel, reader: Reader, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> dict[str, float]:
     batch = world_captions(1000, seed)
     answers = reader(encoder(tokenize(tokenizer, [caption.text for caption in batch])).last_hidden_state)
     target = readings(batch)

@@ -1,7 +1,10 @@
-"""Stage 2: the image U-Net inflated to a Space-Time U-Net; its image layers stay frozen, the temporal layers learn motion.
+"""Stage 2: the image U-Net inflated to a Space-Time U-Net; its image layers stay frozen, the temporal layers learn
+motion.
 
-Trained first on few frames far apart, where a whole trajectory is cheap, then on all 80 (Lumiere, section 3.1, trains on 80
-from the start). Positions in time are told in native frame intervals, so what was learned on strided clips carries over.
+Trained first on few frames far apart, where a whole trajectory is cheap, then on all 80 (Lumiere, section 3.1,
+trains on 80
+from the start). Positions in time are told in native frame intervals, so what was learned on strided clips carries
+over.
 """
 
 from dataclasses import dataclass, field
@@ -59,7 +62,8 @@ def inflate(config: VideoModelConfig, folder: Path) -> STUNet:
 def train_video_model(
     config: VideoModelConfig, folder: Path, device: str = "cpu", stop_after: dict[str, float] | None = None
 ) -> None:
-    """Runs every phase (or goes on with it) and writes `unet/` below `folder`, which already holds `unet2d/` of stage 1.
+    """Runs every phase (or goes on with it) and writes `unet/` below `folder`, which already holds `unet2d/` of
+    stage 1.
 
     `stop_after`: seconds per phase name after which the phase ends early.
     """
@@ -97,7 +101,9 @@ def train_phase(
         return flow_loss(predicted, clean, t)
 
     def sample(step: int) -> None:
-        clips = sample_clips(unet, encoder, tokenizer, list(SAMPLE_PROMPTS), phase.data.frames, float(phase.data.stride))
+        clips = sample_clips(
+            unet, encoder, tokenizer, list(SAMPLE_PROMPTS), phase.data.frames, float(phase.data.stride)
+        )
         save_picture_row(contact_row(clips, columns=8)[None], session.folder / f"samples-{step:06d}.png", scale=2)
 
     session.run(batch_loader(phase.data, tokenizer, session.step), loss_of, sample, stop_after)

@@ -1,6 +1,7 @@
 """What a clip of the procedural world can show, and how clips are drawn at random.
 
-A clip is five discrete attributes plus a row of uniform numbers from which every continuous choice (position, speed, hue
+A clip is five discrete attributes plus a row of uniform numbers from which every continuous choice (position, speed,
+hue
 of the sky, …) follows, so a batch of scenes is small, reproducible from a seed and the same on CPU and GPU.
 """
 
@@ -71,7 +72,8 @@ Split = Literal["train", "held-out", "any"]
 
 @dataclass(frozen=True)
 class Scenes:
-    """A batch of n clips to be rendered: attribute indices of shape (n,) and `jitter` of shape (n, JITTERS) in [0, 1)."""
+    """A batch of n clips to be rendered: attribute indices of shape (n,) and `jitter` of shape (n, JITTERS) in [0,
+    1)."""
 
     subject: Tensor
     colour: Tensor
@@ -118,7 +120,8 @@ def sample_scenes(n: int, generator: Generator, split: Split = "train", plain_sh
 
 
 def scenes_from_names(attributes: list[dict[str, str]], generator: Generator) -> Scenes:
-    """Scenes with the named attributes (missing ones drawn at random). Raises ValueError for a name outside the world."""
+    """Scenes with the named attributes (missing ones drawn at random). Raises ValueError for a name outside the
+    world."""
     drawn = sample_scenes(len(attributes), generator, split="any", plain_share=1.0)
     for i, named in enumerate(attributes):
         for name, value in named.items():

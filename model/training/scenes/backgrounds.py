@@ -1,6 +1,8 @@
-"""The settings of the world: one function each, from jitter (n, J) and times (n, t) in seconds to (n, t, 3, h, w) in [0, 1].
+"""The settings of the world: one function each, from jitter (n, J) and times (n, t) in seconds to (n, t, 3, h, w) in
+[0, 1].
 
-What stands still is painted once per clip; what moves (clouds, waves, flakes, bubbles) is a periodic texture that scrolls,
+What stands still is painted once per clip; what moves (clouds, waves, flakes, bubbles) is a periodic texture that
+scrolls,
 so a frame costs a gather rather than a drawing.
 """
 
@@ -150,16 +152,27 @@ def beach(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     scene = Backdrop(jitter, size)
     scene.gradient((0.45, 0.78, 0.95), (0.93, 0.96, 0.93), 0.0, 0.40)
     scene.paint(scene.disc(0.15 + 0.7 * scene.chance(1), 0.14, 0.07, 0.07), (1.0, 0.97, 0.75))
-    sand = mix(scene._colour((0.97, 0.88, 0.65)), scene._colour((0.90, 0.77, 0.50)), ((scene.y - 0.6) / 0.4).clamp(0, 1)[:, None])
+    sand = mix(
+        scene._colour((0.97, 0.88, 0.65)),
+        scene._colour((0.90, 0.77, 0.50)),
+        ((scene.y - 0.6) / 0.4).clamp(0, 1)[:, None],
+    )
     scene.paint(scene.below(torch.full_like(scene.chance(0), 0.40)), (0.10, 0.52, 0.68))
     y, x = scene.y[:, None], scene.x[:, None]
     time = times[:, :, None, None]
-    swell = torch.sin(2 * math.pi * (19.8 * (y - 0.40).clamp(min=0) ** 0.8 + 0.35 * time) + 3 * torch.sin(x * 7 + scene.chance(2)[:, None] * 6))
+    swell = torch.sin(
+        2 * math.pi * (19.8 * (y - 0.40).clamp(min=0) ** 0.8 + 0.35 * time)
+        + 3 * torch.sin(x * 7 + scene.chance(2)[:, None] * 6)
+    )
     video = scene.video(times.shape[1])
     sea = ((y > 0.40) & (y < 0.70)).float()
     video = over(video, sea * (y - 0.40) * 2.0, (0.22, 0.76, 0.80))
     video = over(video, sea * ((swell - 0.72) * 4).clamp(0, 1) * 0.85, (0.95, 0.99, 1.0))
-    shore = 0.66 + 0.022 * torch.sin(2 * math.pi * (0.22 * time + scene.chance(3)[:, None])) + 0.012 * scene.waves(4, 1.2)[:, None]
+    shore = (
+        0.66
+        + 0.022 * torch.sin(2 * math.pi * (0.22 * time + scene.chance(3)[:, None]))
+        + 0.012 * scene.waves(4, 1.2)[:, None]
+    )
     beached = ((y - shore) * size / 1.2 + 0.5).clamp(0, 1)
     video = mix(video, (sand + grain(jitter, size, 0.05)).clamp(0, 1)[:, None], beached[:, :, None])
     foam = torch.exp(-(((y - shore + 0.012) / 0.014) ** 2))
@@ -183,14 +196,24 @@ def desert(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     scene = Backdrop(jitter, size)
     scene.gradient((0.98, 0.66, 0.38), (1.0, 0.90, 0.68), 0.0, 0.55)
     scene.paint(scene.disc(0.2 + 0.6 * scene.chance(1), 0.22, 0.09, 0.09), (1.0, 0.96, 0.72))
-    for i, (height, colour) in enumerate(((0.52, (0.86, 0.58, 0.34)), (0.60, (0.91, 0.68, 0.42)), (0.72, (0.95, 0.78, 0.52)))):
+    for i, (height, colour) in enumerate(
+        ((0.52, (0.86, 0.58, 0.34)), (0.60, (0.91, 0.68, 0.42)), (0.72, (0.95, 0.78, 0.52)))
+    ):
         crest = height + 0.05 * scene.waves(2 + 3 * i, 0.6 + 0.2 * i, octaves=2)
         ripple = 0.03 * torch.sin((scene.y - crest) * size * 0.9 + 4 * torch.sin(scene.x * 6))[:, None]
         scene.paint(scene.below(crest), (scene._colour(colour) + ripple * (i == 2)).clamp(0, 1).expand_as(scene.image))
     cx = 0.08 + 0.12 * scene.chance(9) + 0.7 * (scene.chance(10) > 0.5)
-    cactus = scene.disc(cx, 0.58, 0.022, 0.13) + scene.disc(cx - 0.04, 0.55, 0.014, 0.06) + scene.disc(cx + 0.04, 0.52, 0.014, 0.06)
+    cactus = (
+        scene.disc(cx, 0.58, 0.022, 0.13)
+        + scene.disc(cx - 0.04, 0.55, 0.014, 0.06)
+        + scene.disc(cx + 0.04, 0.52, 0.014, 0.06)
+    )
     scene.paint(cactus.clamp(0, 1), (0.22, 0.44, 0.24))
-    haze = 0.02 * torch.sin(2 * math.pi * (scene.y[:, None] * 14 + times[:, :, None, None] * 0.7)) * (scene.y < 0.55)[:, None]
+    haze = (
+        0.02
+        * torch.sin(2 * math.pi * (scene.y[:, None] * 14 + times[:, :, None, None] * 0.7))
+        * (scene.y < 0.55)[:, None]
+    )
     return (scene.video(times.shape[1]) + haze[:, :, None]).clamp(0, 1)
 
 
@@ -203,7 +226,11 @@ def snowfall(jitter: Tensor, times: Tensor, size: int) -> Tensor:
             top, half = 0.44 + 0.075 * level, 0.035 + 0.018 * level
             inside = ((scene.y - top) * half / 0.11 - (scene.x - cx).abs()) * size
             scene.paint((inside + 0.5).clamp(0, 1) * (scene.y < top + 0.11), (0.24, 0.38, 0.38))
-    ground = mix(scene._colour((0.93, 0.96, 1.0)), scene._colour((0.78, 0.85, 0.95)), ((scene.y - 0.65) / 0.35).clamp(0, 1)[:, None])
+    ground = mix(
+        scene._colour((0.93, 0.96, 1.0)),
+        scene._colour((0.78, 0.85, 0.95)),
+        ((scene.y - 0.65) / 0.35).clamp(0, 1)[:, None],
+    )
     scene.paint(scene.below(0.66 + 0.03 * scene.waves(1, 0.7)), ground)
     video = scene.video(times.shape[1])
     for layer, (count, radius, speed) in enumerate(((30, 0.011, 0.16), (18, 0.017, 0.26))):
@@ -243,7 +270,10 @@ def countryside(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     fields = ((0.44, (0.62, 0.70, 0.36)), (0.52, (0.86, 0.76, 0.36)), (0.60, (0.55, 0.62, 0.28)))
     for i, (height, colour) in enumerate(fields):
         crest = height + 0.035 * scene.waves(2 + i, 0.6, octaves=2)
-        furrow = 0.07 * torch.sin((scene.x * (18 - 5 * i) + (scene.y - crest) * 9 * (1 - 2 * (i % 2))) * 2 * math.pi)[:, None]
+        furrow = (
+            0.07
+            * torch.sin((scene.x * (18 - 5 * i) + (scene.y - crest) * 9 * (1 - 2 * (i % 2))) * 2 * math.pi)[:, None]
+        )
         scene.paint(scene.below(crest), (scene._colour(colour) + furrow).clamp(0, 1))
     hx = 0.12 + 0.2 * scene.chance(6) + 0.5 * (scene.chance(7) > 0.5)
     wall = ((0.065 - (scene.x - hx).abs()) * size + 0.5).clamp(0, 1) * (scene.y > 0.43) * (scene.y < 0.53)
@@ -255,7 +285,11 @@ def countryside(jitter: Tensor, times: Tensor, size: int) -> Tensor:
         cx = (hx + 0.22 + 0.2 * i + 0.1 * scene.chance(8 + i)) % 1.1
         scene.paint(scene.disc(cx, 0.53, 0.012, 0.05), (0.36, 0.25, 0.15))
         scene.paint(scene.disc(cx, 0.45, 0.055, 0.065), (0.22, 0.42, 0.18))
-    path = mix(scene._colour((0.83, 0.70, 0.50)), scene._colour((0.70, 0.56, 0.38)), ((scene.y - 0.72) / 0.28).clamp(0, 1)[:, None])
+    path = mix(
+        scene._colour((0.83, 0.70, 0.50)),
+        scene._colour((0.70, 0.56, 0.38)),
+        ((scene.y - 0.72) / 0.28).clamp(0, 1)[:, None],
+    )
     scene.paint(scene.below(0.71 + 0.012 * scene.waves(12, 0.8)), (path + grain(jitter, size, 0.06)).clamp(0, 1))
     scene.paint(scene.below(0.94 + 0.01 * scene.waves(13, 1.5)), (0.45, 0.54, 0.24))
     return over(scene.video(times.shape[1]), clouds(scene, times, 0.3) * 0.8, (1.0, 0.99, 0.95))
@@ -264,7 +298,11 @@ def countryside(jitter: Tensor, times: Tensor, size: int) -> Tensor:
 def underwater(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     scene = Backdrop(jitter, size)
     scene.gradient((0.16, 0.62, 0.74), (0.02, 0.22, 0.42), 0.0, 0.95)
-    bed = mix(scene._colour((0.52, 0.60, 0.48)), scene._colour((0.34, 0.42, 0.38)), ((scene.y - 0.86) / 0.14).clamp(0, 1)[:, None])
+    bed = mix(
+        scene._colour((0.52, 0.60, 0.48)),
+        scene._colour((0.34, 0.42, 0.38)),
+        ((scene.y - 0.86) / 0.14).clamp(0, 1)[:, None],
+    )
     scene.paint(scene.below(0.87 + 0.025 * scene.waves(1, 0.9)), bed)
     y, x, time = scene.y[:, None], scene.x[:, None], times[:, :, None, None]
     slant = x + 0.35 * y + scene.chance(2)[:, None]

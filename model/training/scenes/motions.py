@@ -1,6 +1,7 @@
 """Where a subject is, how large and how turned, at every moment: each motion as a closed form of time.
 
-Positions are fractions of the frame (x right, y down), size is the half-width of the sprite, angles are clockwise radians.
+Positions are fractions of the frame (x right, y down), size is the half-width of the sprite, angles are clockwise
+radians.
 """
 
 import math
@@ -72,7 +73,9 @@ def poses(scenes: Scenes, times: Tensor) -> Pose:
     small = moving["orbiting"] | moving["swinging"] | moving["bouncing"]
     size = torch.where(small, size * 0.88, size)
 
-    sideways = torch.tensor([name in FACING_SUBJECTS for name in SUBJECTS], device=times.device)[scenes.subject][:, None]
+    sideways = torch.tensor([name in FACING_SUBJECTS for name in SUBJECTS], device=times.device)[scenes.subject][
+        :, None
+    ]
     leftward = moving["left"] | (~moving["right"] & (uniform[:, 15] < 0.5))
     facing = torch.where(sideways & leftward, -1.0, 1.0) + 0 * times
     rocket = (scenes.subject == SUBJECTS.index("rocket"))[:, None]

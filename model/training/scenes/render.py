@@ -94,5 +94,3 @@ def contact_row(frames: Tensor, columns: int = 8) -> Tensor:
     """`columns` evenly spaced frames of each clip (n, 3, t, h, w) as one picture (3, n*h, columns*w)."""
     pick = torch.linspace(0, frames.shape[2] - 1, columns).round().long()
     return rearrange(frames[:, :, pick], "n c t h w -> c (n h) (t w)")
-
-

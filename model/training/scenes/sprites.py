@@ -79,7 +79,10 @@ class Canvas:
         rim = spread * (1 - self.cover)
         outline = torch.tensor(OUTLINE)[:, None, None]
         channels = torch.cat(
-            [self.fixed * shading.clamp(max=1.0) + outline * rim, torch.stack([self.body * shading, self.light, spread])]
+            [
+                self.fixed * shading.clamp(max=1.0) + outline * rim,
+                torch.stack([self.body * shading, self.light, spread]),
+            ]
         )
         return F.avg_pool2d(channels[None], SUPERSAMPLING)[0]
 
@@ -110,8 +113,7 @@ def draw_cube(c: Canvas, phase: float) -> None:
 
 def draw_star(c: Canvas, phase: float) -> None:
     tips = [
-        (r * math.sin(i * math.pi / 5), -r * math.cos(i * math.pi / 5) + 0.06)
-        for i, r in enumerate([0.92, 0.42] * 5)
+        (r * math.sin(i * math.pi / 5), -r * math.cos(i * math.pi / 5) + 0.06) for i, r in enumerate([0.92, 0.42] * 5)
     ]
     c.paint(c.polygon(*tips))
     for i in range(0, 10, 2):

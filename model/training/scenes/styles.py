@@ -1,4 +1,5 @@
-"""How a scene is put together in each style: layers (n, t, 3, h, w) and the subject's coverage in, finished frames out."""
+"""How a scene is put together in each style: layers (n, t, 3, h, w) and the subject's coverage in, finished frames
+out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ def sticker(layers: Layers) -> Tensor:
     shadow = blurred(border, pixels).roll((pixels, pixels), dims=(-2, -1)) * (1 - border)
     pale = 0.5 * layers.background.mean((-2, -1), keepdim=True) + 0.2 * layers.background + 0.3
     vivid = (layers.subject * 1.12).clamp(0, 1)
-    return stacked(pale * (1 - 0.45 * shadow), border * (1 - layers.cover) + vivid * layers.cover.clamp(min=1e-3), border)
+    return stacked(
+        pale * (1 - 0.45 * shadow), border * (1 - layers.cover) + vivid * layers.cover.clamp(min=1e-3), border
+    )
 
 
 def melting_gold(layers: Layers) -> Tensor:
@@ -138,4 +141,3 @@ STYLISTS: dict[str, Callable[[Layers], Tensor]] = {
     "origami": origami,
     "line drawing": line_drawing,
 }
-
