@@ -11,7 +11,8 @@ WORKDIR /app
 
 # The large packages first: they change less often than the code.
 COPY constraints.txt ./
-RUN pip install --extra-index-url https://download.pytorch.org/whl/cu128 --constraint constraints.txt torch
+# The wheel from PyPI brings CUDA's libraries along; the driver comes from the host.
+RUN pip install --constraint constraints.txt torch
 
 COPY pyproject.toml README.md LICENSE ./
 COPY service/ service/

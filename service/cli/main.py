@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -73,7 +74,7 @@ def serve(
 ) -> None:
     """Run Redis, the gateway and workers on this machine until Ctrl-C."""
     settings = load_settings()
-    stack.serve(settings, workers, lambda line: typer.echo(line))
+    stack.serve(settings, workers, say)
 
 
 @app.command()
@@ -175,6 +176,12 @@ def run_demo(
     from service.stack.demo import demo  # reads FFmpeg in, which no other command needs
 
     demo(prompt or DEMO_PROMPT, output, set_up_seconds, Console())
+
+
+def say(line: str) -> None:
+    """Print a line, if anybody still listens: a closed terminal must not keep the stack from stopping in order."""
+    with suppress(OSError):
+        typer.echo(line)
 
 
 def require_redis(url: str | None) -> None:
