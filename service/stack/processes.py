@@ -78,7 +78,7 @@ class Interrupts:
         self.count = 0
 
     def __enter__(self) -> Self:
-        # Under nohup, closing the terminal is to be ignored. A shell that starts us in the background ignores SIGINT for
+        # Under nohup, a closed terminal is to be ignored. A shell that starts us in the background ignores SIGINT for
         # us, yet whoever sends one means it.
         wanted = (n for n in self.SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN)
         self.previous = {number: signal.signal(number, self.note) for number in wanted}
