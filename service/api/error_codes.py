@@ -139,3 +139,60 @@ JOB_ERRORS: dict[ErrorCode, str] = {
     ErrorCode.CANCELLED: "The job was cancelled.",
     ErrorCode.INTERNAL_ERROR: "A defect of the service; its log has the details.",
 }
+
+
+def markdown() -> str:
+    """The page `docs/errors.md`: `python -m service.api.error_codes > docs/errors.md`."""
+    requests = [
+        f"| `{e.code}` | {e.status} | {yes_no(e.retryable)} | {e.title}. {e.meaning} |" for e in ERRORS.values()
+    ]
+    jobs = [f"| `{code}` | {meaning} |" for code, meaning in JOB_ERRORS.items()]
+    return "\n".join([INTRODUCTION, *requests, JOBS_INTRODUCTION, *jobs]) + "\n"
+
+
+def yes_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+INTRODUCTION = """# Errors
+
+Every refused request is answered with an `application/problem+json` body after RFC 9457:
+
+```json
+{
+  "type": "/errors/invalid_field",
+  "title": "A field has an unacceptable value",
+  "status": 422,
+  "detail": "num_frames must be from 8 to 80 with lumiere-mini",
+  "code": "invalid_field",
+  "param": "num_frames",
+  "retryable": false,
+  "request_id": "req_5f0c8e6d2b9a4c7d8e1f2a3b",
+  "errors": [
+    {"code": "invalid_field", "param": "num_frames", "detail": "num_frames must be from 8 to 80 with lumiere-mini"}
+  ]
+}
+```
+
+Branch on `code`: codes never change their meaning. `param` names the field or header at fault, `errors` lists every bad
+field. `retryable` says whether the same request may succeed later; `Retry-After` then gives the seconds, at most 120.
+`request_id` is also the header `x-request-id` of every response; a client may choose it. `type` is a path of the
+service that describes the code.
+
+## Requests
+
+| code | status | retryable | meaning |
+|---|---|---|---|"""
+
+JOBS_INTRODUCTION = """
+## Failed jobs
+
+A job that fails or is cancelled is no refused request: its video object is a 200 with `status` `failed` or `cancelled`
+and an `error` that holds one of these codes, a message, and whether the same request may succeed when it is sent again.
+
+| code | meaning |
+|---|---|"""
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -9,13 +9,15 @@ from pydantic import BaseModel
 
 from service.api.error_codes import ERRORS
 from service.api.errors import ApiError, problem
-from service.api.schemas import Problem, TextToVideoRequest
+from service.api.schemas import Problem, TextToVideoRequest, Video
 from service.jobs.models import ModelCard
 
 Responses = dict[int | str, dict[str, Any]]
 
-BODIES: tuple[type[BaseModel], ...] = (TextToVideoRequest,)
-REF = "#/components/schemas/{model}"
+DESCRIBED: tuple[type[BaseModel], ...] = (TextToVideoRequest, Video, Problem)
+"""What FastAPI does not see, or (Video) copies without the nulls of its example."""
+SCHEMA = "#/components/schemas/{model}"
+EXAMPLE = "#/components/examples/{code}"
 REQUEST_ID = {"x-request-id": {"description": "Names this request in the log.", "schema": {"type": "string"}}}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait, 120 at most.", "schema": {"type": "integer"}}}
 POLL_AFTER = {
@@ -28,7 +30,7 @@ POLL_AFTER = {
 
 def json_request(model: type[BaseModel]) -> dict[str, Any]:
     """`openapi_extra` of a route that reads its body with `json_body(model)`."""
-    schema = {"$ref": REF.format(model=model.__name__)}
+    schema = {"$ref": SCHEMA.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
@@ -45,15 +47,15 @@ def problems(*codes: str) -> Responses:
 
 
 def problem_response(description: str, codes: Iterable[str]) -> dict[str, Any]:
-    examples = {code: {"summary": ERRORS[code].title, "value": example_problem(code)} for code in codes}
-    schema = {"$ref": REF.format(model=Problem.__name__)}
+    examples = {code: {"$ref": EXAMPLE.format(code=code)} for code in codes}
+    schema = {"$ref": SCHEMA.format(model=Problem.__name__)}
     content = {"application/problem+json": {"schema": schema, "examples": examples}}
     return {"description": description, "headers": REQUEST_ID, "content": content}
 
 
-def example_problem(code: str) -> Any:
+def example_problem(code: str) -> dict[str, Any]:
     response = problem("req_0123456789abcdef01234567", ApiError(code, ERRORS[code].meaning))
-    return json.loads(bytes(response.body))
+    return {"summary": ERRORS[code].title, "value": json.loads(bytes(response.body))}
 
 
 def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard]) -> None:
@@ -64,11 +66,13 @@ def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard]) -> None:
         if app.openapi_schema is None:
             document = generate()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            described: tuple[type[BaseModel], ...] = (Problem, *BODIES)
-            for model in described:
-                schema = model.model_json_schema(ref_template=REF)
+            for model in DESCRIBED:
+                schema = model.model_json_schema(
+                    ref_template=SCHEMA, mode="serialization" if model is Video else "validation"
+                )
                 schemas.update(schema.pop("$defs", {}))
                 schemas[model.__name__] = schema
+            document["components"]["examples"] = {code: example_problem(code) for code in ERRORS}
             narrow(schemas[TextToVideoRequest.__name__]["properties"], catalogue)
         return app.openapi_schema or {}
 

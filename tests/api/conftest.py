@@ -1,3 +1,4 @@
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -5,12 +6,24 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
+import structlog
 from fastapi import FastAPI
 
 from service.api.app import create_app
 from service.settings import Settings
 from tests.api.gateway import Bench, listening, write_card
 from tests.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_log() -> Iterator[None]:
+    """structlog's own default draws pictures of tracebacks, which takes seconds."""
+    with Path(os.devnull).open("w") as nowhere:
+        structlog.configure(
+            [structlog.processors.KeyValueRenderer()], logger_factory=structlog.PrintLoggerFactory(nowhere)
+        )
+        yield
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

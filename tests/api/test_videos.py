@@ -5,8 +5,8 @@ import re
 import httpx
 import pytest
 
-from service.jobs.contract import ErrorCode
 from service.jobs.attempts import Verdict
+from service.jobs.contract import ErrorCode
 from tests.api.gateway import Bench
 
 UNKNOWN = "video_" + "a" * 26
