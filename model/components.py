@@ -1,5 +1,5 @@
-"""The import path that saved pipelines record for their network, so that `stunet.py` may move without breaking
-a folder.
+"""The import path that saved pipelines record for their network, so that `stunet.py` may move without breaking a
+folder.
 
 diffusers looks for the base class by name in the module of a component, hence `ModelMixin` here and in `stunet.py`.
 """
