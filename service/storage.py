@@ -18,7 +18,7 @@ from service.settings import Settings
 
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 CHUNK_BYTES = 256 * 1024
-FULL = re.compile(r"No space left|quota exceeded|os error (28|122)|EntityTooLarge|QuotaExceeded", re.IGNORECASE)
+FULL = re.compile(r"No space left|quota exceeded|os error (27|28|122)|EntityTooLarge|QuotaExceeded", re.IGNORECASE)
 
 
 class StorageError(RuntimeError):
@@ -64,7 +64,9 @@ def store_errors(key: str) -> Iterator[None]:
         raise NotStored(f"{key} is not stored") from None
     except (BaseError, OSError) as error:
         reason = str(error).split("\n", 1)[0]
-        if FULL.search(str(error)) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        if FULL.search(str(error)) or (
+            isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        ):
             raise StorageFull(f"no room to store {key}: {reason}") from error
         raise StorageUnavailable(f"cannot reach {key}: {reason}") from error
 

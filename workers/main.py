@@ -8,14 +8,14 @@ import redis
 from service.settings import Settings, SettingsError, load_settings
 from service.storage import StorageError
 from workers.shutdown import Shutdown
-from workers.supervisor import RECONNECT_SECONDS, Supervisor
+from workers.supervisor import LOAD_RETRY_SECONDS, RECONNECT_SECONDS, Supervisor
 
 log = logging.getLogger(__name__)
 
 RUNTIME = "workers.runtime:PipelineRuntime"
 
 
-def run_worker(settings: Settings, runtime: str = RUNTIME) -> None:
+def run_worker(settings: Settings, runtime: str = RUNTIME, load_retry_seconds: float = LOAD_RETRY_SECONDS) -> None:
     """Runs one worker in this (main) thread until it is asked to stop.
 
     Raises:
@@ -27,7 +27,7 @@ def run_worker(settings: Settings, runtime: str = RUNTIME) -> None:
     shutdown.install()
     while not shutdown.requested:
         try:
-            supervisor = Supervisor(settings, settings.redis_url, runtime, shutdown)
+            supervisor = Supervisor(settings, settings.redis_url, runtime, shutdown, load_retry_seconds)
         except redis.RedisError as error:
             log.warning("waiting for Redis: %s", error)
             shutdown.sleep(RECONNECT_SECONDS)

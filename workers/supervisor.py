@@ -51,7 +51,7 @@ class Supervisor(SimpleWorker):
         redis_url: str,
         runtime: str,
         shutdown: Shutdown,
-        load_retry_seconds: float = LOAD_RETRY_SECONDS,
+        load_retry_seconds: float,
     ) -> None:
         self.settings = settings
         self.shutdown = shutdown

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -47,6 +47,7 @@ async def follow(redis: Redis, job_id: str, last_event_id: str | None = None) ->
             if is_terminal(snapshot):
                 return
             position = snapshot.id
+        silent = True
         while True:
             rung.clear()
             fresh = await read_after(redis, job_id, position)
@@ -55,14 +56,21 @@ async def follow(redis: Redis, job_id: str, last_event_id: str | None = None) ->
                 if is_terminal(event):
                     return
                 position = event.id
-            if not fresh:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(rung.wait(), POLL_SECONDS)
-                    continue
+            if silent and not fresh:
                 snapshot = await read_snapshot(redis, job_id)
                 if is_terminal(snapshot) and not await read_after(redis, job_id, position):
                     yield snapshot
                     return
+            silent = not fresh and not await rings(rung, POLL_SECONDS)
+
+
+async def rings(rung: asyncio.Event, seconds: float) -> bool:
+    """Whether the bell rings within so many seconds."""
+    try:
+        await asyncio.wait_for(rung.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 def is_terminal(event: JobEvent) -> bool:
@@ -149,8 +157,7 @@ async def listen(redis: Redis, job_id: str) -> AsyncIterator[asyncio.Event]:
     rung = asyncio.Event()
     bell.waiting.setdefault(job_id, set()).add(rung)
     try:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(bell.subscribed.wait(), POLL_SECONDS)
+        await rings(bell.subscribed, POLL_SECONDS)
         yield rung
     finally:
         bell.waiting[job_id].discard(rung)

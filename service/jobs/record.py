@@ -216,6 +216,19 @@ class JobRecords:
         with redis_errors():
             return int(await self._redispatch(args=[self.policy.queue_name, grace]))
 
+    async def forget_expired(self) -> None:
+        """Takes the ids of jobs whose records have expired out of the index, the oldest first."""
+        while True:
+            with redis_errors():
+                oldest = cast(Ids, await self.redis.zrange(keys.INDEX, 0, 99))
+                if not oldest:
+                    return
+                gone = [job_id for job_id in oldest if not await self.redis.exists(keys.job(job_id))]
+                if gone:
+                    await self.redis.zrem(keys.INDEX, *gone)
+            if len(gone) < len(oldest):
+                return
+
     async def _get_many(self, job_ids: Sequence[str]) -> Sequence[Job | None]:
         async with self.redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:

@@ -29,11 +29,11 @@ StartWorker = Callable[..., "WorkerProcess"]
 class WorkerProcess:
     """A worker of `tests.workers.run_worker`."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: Settings, log: Path, load_retry_seconds: float) -> None:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.workers.run_worker", settings.model_dump_json()],
+                [sys.executable, "-m", "tests.workers.run_worker", settings.model_dump_json(), str(load_retry_seconds)],
                 stdout=output,
                 stderr=output,
             )
@@ -94,8 +94,9 @@ async def records(settings: Settings) -> AsyncIterator[JobRecords]:
 def start_worker(settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
     workers: list[WorkerProcess] = []
 
-    def start(**changes: object) -> WorkerProcess:
-        worker = WorkerProcess(settings.model_copy(update=changes), tmp_path / f"worker-{len(workers)}.log")
+    def start(load_retry_seconds: float = 60, **changes: object) -> WorkerProcess:
+        log = tmp_path / f"worker-{len(workers)}.log"
+        worker = WorkerProcess(settings.model_copy(update=changes), log, load_retry_seconds)
         workers.append(worker)
         return worker
 
