@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from service.cli.client import Service, Video, default_url
 from service.cli.generate import as_json, refuse_unfinished
@@ -63,9 +64,12 @@ def list_jobs(
     if json:
         typer.echo(as_json(videos))
         return
-    table = Table("id", "status", "progress", "prompt", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "status", "progress"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("prompt", no_wrap=True, overflow="ellipsis")
     for video in videos:
-        table.add_row(video["id"], video["status"], f"{video['progress']} %", str(video["prompt"])[:60])
+        table.add_row(video["id"], video["status"], f"{video['progress']} %", Text(video["prompt"]))
     Console().print(table)
 
 
