@@ -133,11 +133,12 @@ def refuse_constant(_: str) -> NoReturn:
     raise NotAcceptable("NaN and Infinity are not JSON")
 
 
-def finite_number(literal: str) -> float:
+def finite_number(literal: str) -> float | int:
+    """A number; one without a fraction is an integer, however it is written, as JSON Schema has it (7.0 is 7)."""
     number = float(literal) if len(literal) <= MAX_NUMBER_CHARACTERS else math.inf
     if not math.isfinite(number):
         raise NotAcceptable("a number is out of range")
-    return number
+    return int(number) if number.is_integer() else number
 
 
 def whole_number(literal: str) -> int:

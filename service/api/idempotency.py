@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from service.api.errors import ApiError
 
-PRINTABLE = re.compile(r"[\x21-\x7e]{1,255}")
+PRINTABLE = re.compile(r"^[!-~]{1,255}$", re.ASCII)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -17,6 +17,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         description="Repeating a request with the same key gives the same job, marked `Idempotent-Replayed: true`. "
         "1 to 255 printable ASCII characters without spaces; kept for as long as the job, and for 24 hours at least.",
+        json_schema_extra={"pattern": PRINTABLE.pattern},
     ),
 ]
 

@@ -81,6 +81,13 @@ async def test_explicit_null_means_the_default(client: httpx.AsyncClient) -> Non
     assert video["size"] == "128x128"
 
 
+async def test_a_number_without_a_fraction_is_an_integer(client: httpx.AsyncClient) -> None:
+    body = b'{"prompt": "a ball", "seed": 7.0, "num_frames": 2.4e1, "guidance_scale": 3}'
+    video = (await client.post("/v1/text-to-video", content=body, headers={"Content-Type": "application/json"})).json()
+
+    assert (video["seed"], video["num_frames"], video["guidance_scale"]) == (7, 24, 3.0)
+
+
 async def test_text_is_normalised(client: httpx.AsyncClient) -> None:
     video = (await submit(client, prompt="  cafe\u0301\u200d\n")).json()
 
@@ -111,7 +118,7 @@ async def test_text_is_normalised(client: httpx.AsyncClient) -> None:
         ("seed", 2**64, "less than or equal to 4294967295"),
         ("seed", True, "valid integer"),
         ("seed", "7", "valid integer"),
-        ("seed", 1.0, "valid integer"),
+        ("seed", 1.5, "valid integer"),
         ("num_frames", "16", "valid integer"),
         ("guidance_scale", "4", "valid number"),
         ("guidance_scale", False, "valid number"),

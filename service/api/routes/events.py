@@ -20,7 +20,11 @@ RECONNECT_MS = 1000
 
 def last_event_id(
     last_event_id: Annotated[
-        str | None, Header(description="Id of the last event seen; all later ones are sent again.")
+        str | None,
+        Header(
+            description="Id of the last event seen; all later ones are sent again.",
+            json_schema_extra={"pattern": r"^[0-9]{1,20}-[0-9]{1,20}$"},
+        ),
     ] = None,
 ) -> str | None:
     if last_event_id is not None and ENTRY_ID.fullmatch(last_event_id) is None:
