@@ -65,8 +65,8 @@ def list_jobs(
         typer.echo(as_json(videos))
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "status", "progress"):
-        table.add_column(name, no_wrap=True)
+    for name, width in (("id", 32), ("status", 11), ("progress", 8)):
+        table.add_column(name, min_width=width, no_wrap=True)
     table.add_column("prompt", no_wrap=True, overflow="ellipsis")
     for video in videos:
         table.add_row(video["id"], video["status"], f"{video['progress']} %", Text(video["prompt"]))

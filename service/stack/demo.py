@@ -27,7 +27,7 @@ def demo(prompt: str, output: Path, set_up_seconds: float, console: Console) -> 
     """
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lumiere-demo-") as folder, Interrupts() as interrupts:
-        stack = Stack(demo_settings(Path(folder)), console.log, interrupts)
+        stack = Stack(demo_settings(Path(folder)), lambda line: console.print(line, style="dim"), interrupts)
         # The thread talks to the service while this one, whose end would end the parts, looks after them.
         with ThreadPoolExecutor(1) as background, Service(stack.url) as service:
             try:
