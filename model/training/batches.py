@@ -12,10 +12,12 @@ from transformers import PreTrainedTokenizerFast
 
 from model.training.scenes.attributes import sample_scenes
 from model.training.scenes.captions import captions
-from model.training.scenes.render import FRAME_RATE, render
+from model.training.scenes.render import FRAME_RATE, render_with_cover
 from model.training.text_encoder import tokenize
 
 CLIP_FRAMES = 80
+SUBJECT_WEIGHT = 3.0
+"""What a pixel of the subject weighs in the loss beyond one of the background."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,21 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """uint8 frames (n, 3, t, h, w) and token ids (n, tokens)."""
+    """uint8 frames (n, 3, t, h, w), uint8 coverage of the subject (n, 1, t, h, w) and token ids (n, tokens)."""
 
     frames: Tensor
+    cover: Tensor
     tokens: Tensor
 
     @property
     def pixels(self) -> Tensor:
         """Frames in [-1, 1]."""
         return self.frames.float() / 127.5 - 1
+
+    @property
+    def salience(self) -> Tensor:
+        """Weight of each pixel in the loss, (n, 1, t, h, w): subjects are small and matter most."""
+        return 1 + SUBJECT_WEIGHT * (self.cover.float() / 255)
 
 
 def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: int) -> Batch:
@@ -59,8 +67,12 @@ def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: i
         offset = torch.randint(slack + 1, (config.scenes, 1), generator=generator) * (slack < config.stride)
         times = (offset + torch.arange(config.frames) * config.stride) / FRAME_RATE
     texts = [caption.text if rng.random() >= config.caption_dropout else "" for caption in captions(scenes, rng)]
-    frames = render(scenes, times, config.size)
-    return Batch(((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), tokenize(tokenizer, texts))
+    frames, cover = render_with_cover(scenes, times, config.size)
+    return Batch(_bytes((frames + 1) / 2), _bytes(cover), tokenize(tokenizer, texts))
+
+
+def _bytes(values: Tensor) -> Tensor:
+    return (values * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 class RenderedBatches(IterableDataset[Batch]):

@@ -26,7 +26,7 @@ def noised(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return (1 - t) * clean + t * noise
 
 
-def flow_loss(predicted: Tensor, clean: Tensor, t: Tensor) -> Tensor:
-    """Mean over the batch of the capped velocity error."""
-    error = (predicted.float() - clean).square().flatten(1).mean(1)
+def flow_loss(predicted: Tensor, clean: Tensor, t: Tensor, salience: Tensor) -> Tensor:
+    """Mean over the batch of the capped velocity error; `salience`, of the samples' shape, weighs its elements."""
+    error = ((predicted.float() - clean).square() * salience).flatten(1).mean(1)
     return (error * (1 / t.square()).clamp(max=WEIGHT_CAP)).mean()

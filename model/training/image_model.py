@@ -70,9 +70,9 @@ def load_text_encoder(folder: Path) -> tuple[CLIPTextModel, PreTrainedTokenizerF
     return encoder, PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
 
 
-def folded_stills(batch: Batch, patch: int = PATCH) -> Tensor:
-    """Single pictures of a batch as cells: (n * t, c, h, w)."""
-    stills = rearrange(batch.pixels, "n c t h w -> (n t) c 1 h w")
+def folded_stills(video: Tensor, patch: int = PATCH) -> Tensor:
+    """The frames of clips (n, c, t, h, w) as cells of single pictures: (n * t, c, h, w)."""
+    stills = rearrange(video, "n c t h w -> (n t) c 1 h w")
     return fold(stills, patch).squeeze(2).contiguous(memory_format=torch.channels_last)
 
 
@@ -90,11 +90,12 @@ def train_image_model(
 
     def loss_of(batch: Batch, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(config.data.seed * 7919 + step)
-        clean = folded_stills(batch).to(device)
+        clean = folded_stills(batch.pixels).to(device)
+        salience = folded_stills(batch.salience.expand_as(batch.pixels)).to(device)
         text = encoder(batch.tokens.to(device)).last_hidden_state.repeat_interleave(config.data.frames, 0)
         t = sample_times(len(clean), config.shift, generator).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
-        return flow_loss(unet(noised(clean, noise, t), t * TIMESTEPS, text).sample, clean, t)
+        return flow_loss(unet(noised(clean, noise, t), t * TIMESTEPS, text).sample, clean, t, salience)
 
     def sample(step: int) -> None:
         pictures = sample_pictures(unet, encoder, tokenizer, list(SAMPLE_PROMPTS), steps=20, guidance=3.0)

@@ -22,12 +22,44 @@ from model.training.scenes.captions import Caption, captions
 
 START, END = "<|start|>", "<|end|>"
 MAX_TOKENS = 32
-FILLERS = tuple(
-    """
-    very beautiful nice lovely cute high quality detailed slow motion camera shot cinematic realistic soft light sunny
-    day old new tiny large big small one single some with and of its while scene showing view close wide calm happy
-    epic 4k hd
-    """.split()
+FILLERS = (
+    "very",
+    "beautiful",
+    "nice",
+    "lovely",
+    "cute",
+    "detailed",
+    "slow",
+    "camera",
+    "cinematic",
+    "realistic",
+    "soft",
+    "light",
+    "sunny",
+    "day",
+    "old",
+    "new",
+    "tiny",
+    "large",
+    "big",
+    "one",
+    "single",
+    "some",
+    "with",
+    "and",
+    "of",
+    "its",
+    "while",
+    "scene",
+    "showing",
+    "view",
+    "close",
+    "wide",
+    "calm",
+    "happy",
+    "epic",
+    "4k",
+    "hd",
 )
 UNSAID = "unsaid"
 READINGS: dict[str, tuple[str, ...]] = {

@@ -93,12 +93,13 @@ def train_phase(
     def loss_of(batch: Batch, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(phase.data.seed * 7919 + step)
         clean = fold(batch.pixels, PATCH).to(device)
+        salience = fold(batch.salience.expand_as(batch.pixels), PATCH).to(device)
         text = encoder(batch.tokens.to(device)).last_hidden_state
         t = sample_times(len(clean), shift, generator).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
         interval = float(phase.data.stride)
         predicted = unet(noised(clean, noise, t), t * TIMESTEPS, text, frame_interval=interval).sample
-        return flow_loss(predicted, clean, t)
+        return flow_loss(predicted, clean, t, salience)
 
     def sample(step: int) -> None:
         clips = sample_clips(

@@ -26,6 +26,11 @@ def frame_times(num_frames: int, stride: int = 1, start: float = 0.0) -> Tensor:
 
 def render(scenes: Scenes, times: Tensor, size: int = 64) -> Tensor:
     """Frames (n, 3, t, size, size) in [-1, 1] at `times` in seconds, of shape (t,) or (n, t)."""
+    return render_with_cover(scenes, times, size)[0]
+
+
+def render_with_cover(scenes: Scenes, times: Tensor, size: int = 64) -> tuple[Tensor, Tensor]:
+    """`render`, and where the subject is: coverage (n, 1, t, size, size) in [0, 1]."""
     device = scenes.jitter.device
     times = times.to(device).expand(len(scenes), -1) if times.ndim == 1 else times.to(device)
     pose = poses(scenes, times)
@@ -37,7 +42,7 @@ def render(scenes: Scenes, times: Tensor, size: int = 64) -> Tensor:
         if len(chosen):
             layers = Layers(background[chosen], subject[chosen], cover[chosen], times[chosen], scenes.jitter[chosen])
             frames[chosen] = STYLISTS[name](layers)
-    return rearrange(frames, "n t c h w -> n c t h w") * 2 - 1
+    return rearrange(frames.clamp(0, 1), "n t c h w -> n c t h w") * 2 - 1, rearrange(cover, "n t c h w -> n c t h w")
 
 
 def draw_settings(scenes: Scenes, times: Tensor, size: int) -> Tensor:

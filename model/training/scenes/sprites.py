@@ -75,7 +75,8 @@ class Canvas:
         """(6, size, size): fixed red, green, blue; body; highlight; coverage. Adds soft shading and an outline."""
         shading = (1.04 - 0.22 * self.y - 0.08 * self.x).clamp(0.6, 1.25)
         width = 2 * round(0.045 * self.cover.shape[0] / 2) + 1
-        spread = F.max_pool2d(self.cover[None, None], width, 1, width // 2)[0, 0]
+        across = F.max_pool2d(self.cover[None, None], (1, width), 1, (0, width // 2))
+        spread = F.max_pool2d(across, (width, 1), 1, (width // 2, 0))[0, 0]
         rim = spread * (1 - self.cover)
         outline = torch.tensor(OUTLINE)[:, None, None]
         channels = torch.cat(

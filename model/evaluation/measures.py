@@ -1,0 +1,76 @@
+"""Measurements of a clip that need no network: colour of the moving subject, its track, flicker and smoothness."""
+
+import colorsys
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.training.scenes.attributes import COLOURS
+
+Frames = NDArray[np.uint8]
+"""(t, h, w, 3)."""
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """Adjacent-frame figures on 0-255, as published for Lumiere's own clips.
+
+    flicker: 1 - mean |f(t+1) - f(t)| / 255. jerk_ratio: mean |second difference| / mean |first difference|; independent
+    noise gives about 1.73, steady change 0. first_to_last: mean |last - first|, without which flicker rewards
+    stillness.
+    """
+
+    flicker: float
+    jerk_ratio: float
+    first_to_last: float
+
+
+def smoothness(frames: Frames) -> Smoothness:
+    """Of a clip of at least three frames."""
+    levels = frames.astype(np.float32)
+    first = np.abs(np.diff(levels, axis=0)).mean()
+    second = np.abs(np.diff(levels, n=2, axis=0)).mean()
+    return Smoothness(
+        flicker=float(1 - first / 255),
+        jerk_ratio=float(second / max(first, 1e-6)),
+        first_to_last=float(np.abs(levels[-1] - levels[0]).mean()),
+    )
+
+
+def moving_mask(frames: Frames) -> NDArray[np.bool_]:
+    """(t, h, w): where a frame differs from the clip's median frame, that is from what does not move."""
+    levels = frames.astype(np.float32)
+    still = np.median(levels, axis=0)
+    difference = np.abs(levels - still).max(-1)
+    return difference > max(24.0, float(np.quantile(difference, 0.90)))
+
+
+def track(frames: Frames) -> NDArray[np.float64]:
+    """(t, 3): centroid x and y and area of what moves, as fractions of the frame; NaN where nothing does."""
+    mask = moving_mask(frames)
+    _, height, width = mask.shape
+    area = mask.sum((1, 2)).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x = (mask.sum(1) * (np.arange(width) + 0.5) / width).sum(1) / area
+        y = (mask.sum(2) * (np.arange(height) + 0.5) / height).sum(1) / area
+    return np.stack([x, y, area / (height * width)], axis=1)
+
+
+def dominant_colour(frames: Frames) -> str:
+    """The palette colour nearest to most of the pixels that move."""
+    pixels = frames[moving_mask(frames)].reshape(-1, 3)
+    if len(pixels) == 0:
+        pixels = frames.reshape(-1, 3)
+    names = list(COLOURS)
+    palette = np.stack([_perceptual(np.asarray(COLOURS[name])[None])[0] for name in names])
+    distance = ((_perceptual(pixels[:: max(1, len(pixels) // 20_000)] / 255)[:, None] - palette) ** 2).sum(-1)
+    votes = np.bincount(distance.argmin(1), minlength=len(names))
+    return names[int(votes.argmax())]
+
+
+def _perceptual(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Colours (n, 3) in [0, 1] as points in the hue-chroma-value cone, where hue counts only as far as there is chroma."""
+    hsv = np.array([colorsys.rgb_to_hsv(*colour) for colour in rgb])
+    angle, chroma, value = 2 * np.pi * hsv[:, 0], hsv[:, 1] * hsv[:, 2], hsv[:, 2]
+    return np.stack([2 * chroma * np.cos(angle), 2 * chroma * np.sin(angle), value], axis=1)

@@ -1,0 +1,83 @@
+"""`lumiere train`: the stages of the shipped model's recipe, one command each, and `mini` for all of them in order."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from model.training.assemble import assemble
+from model.training.image_model import ImageModelConfig, train_image_model
+from model.training.session import Schedule
+from model.training.text_encoder import TextEncoderConfig, train_text_encoder
+from model.training.video_model import VideoModelConfig, train_video_model
+
+app = typer.Typer(
+    name="lumiere train", help="Train lumiere-mini, stage by stage. Every stage resumes where it stopped."
+)
+
+Folder = Annotated[Path, typer.Option(help="Where checkpoints, logs, sample pictures and results go.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Scale = Annotated[float, typer.Option(min=0.001, max=100, help="Length of the stage relative to the recipe's.")]
+Seconds = Annotated[float | None, typer.Option(help="Stop (resumably) after so many seconds.")]
+
+RUN = Path("runs/mini")
+
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def scaled(schedule: Schedule, scale: float) -> Schedule:
+    steps = max(1, round(schedule.steps * scale))
+    return replace(schedule, steps=steps, warmup=min(schedule.warmup, steps // 5 + 1))
+
+
+@app.command()
+def text(folder: Folder = RUN, scale: Scale = 1.0) -> None:
+    """Stage 0: tokenizer and text encoder, on captions alone."""
+    config = TextEncoderConfig()
+    accuracy = train_text_encoder(replace(config, steps=max(1, round(config.steps * scale))), folder)
+    print("read off unseen captions:", {name: round(share, 4) for name, share in accuracy.items()})
+
+
+@app.command()
+def images(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, seconds: Seconds = None) -> None:
+    """Stage 1: the text-to-image U-Net, on single frames."""
+    config = ImageModelConfig()
+    train_image_model(replace(config, schedule=scaled(config.schedule, scale)), folder, device, seconds)
+
+
+@app.command()
+def video(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0) -> None:
+    """Stage 2: inflate, freeze the image layers, train the temporal ones."""
+    config = VideoModelConfig()
+    phases = tuple(replace(phase, schedule=scaled(phase.schedule, scale)) for phase in config.phases)
+    train_video_model(replace(config, phases=phases), folder, device)
+
+
+@app.command(name="assemble")
+def assemble_command(
+    out: Annotated[Path, typer.Argument(help="Folder of the finished model.")], folder: Folder = RUN
+) -> None:
+    """Writes the trained parts as a folder that the service and the library load."""
+    assemble(folder, out)
+
+
+@app.command()
+def mini(
+    out: Annotated[Path, typer.Argument(help="Folder of the finished model.")],
+    folder: Folder = RUN,
+    device: Device = DEVICE,
+    scale: Scale = 1.0,
+) -> None:
+    """All stages in order: text, images, video, assemble."""
+    if not (folder / "text_encoder").exists():
+        text(folder, scale)
+    images(folder, device, scale)
+    video(folder, device, scale)
+    assemble(folder, out)
+
+
+if __name__ == "__main__":
+    app(prog_name="lumiere train")

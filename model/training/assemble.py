@@ -1,0 +1,66 @@
+"""From a training run to a model folder: pipeline parts in diffusers' layout, weights in bf16, and the card the
+gateway reads.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import DPMSolverMultistepScheduler
+
+from model.pipeline import LumierePipeline
+from model.stunet import STUNet
+from model.training.flow import TIMESTEPS
+from model.training.image_model import PATCH, load_text_encoder
+
+MODEL_ID = "lumiere-mini"
+FLOW_SHIFT = 3.0
+"""As in stage 2's training: high noise levels decide about motion."""
+
+CARD = {
+    "id": MODEL_ID,
+    "tasks": ["text-to-video"],
+    "defaults": {
+        "num_frames": 80,
+        "fps": 16,
+        "size": "128x128",
+        "num_inference_steps": 16,
+        "guidance_scale": 3.0,
+    },
+    "limits": {
+        "num_frames": [8, 80],
+        "fps": [8, 60],
+        "sizes": ["64x64", "128x128", "256x256", "512x512"],
+        "num_inference_steps": [1, 100],
+        "guidance_scale": [1.0, 20.0],
+        "prompt_characters": 1000,
+    },
+    "upscale": "bicubic",
+}
+
+
+def flow_scheduler() -> DPMSolverMultistepScheduler:
+    """Rectified flow, the network predicting the clean sample, solved by DPM-Solver++ (2M)."""
+    return DPMSolverMultistepScheduler(
+        num_train_timesteps=TIMESTEPS,
+        prediction_type="sample",
+        use_flow_sigmas=True,
+        flow_shift=FLOW_SHIFT,
+        solver_order=2,
+        lower_order_final=True,
+    )
+
+
+def assemble(run: Path, out: Path) -> None:
+    """Writes the stages of `run` as a pipeline folder `out`."""
+    encoder, tokenizer = load_text_encoder(run)
+    unet = STUNet.from_pretrained(run / "unet", local_files_only=True)
+    pipeline = LumierePipeline(
+        unet=unet.to(torch.bfloat16),
+        text_encoder=encoder.to(torch.bfloat16),
+        tokenizer=tokenizer,
+        scheduler=flow_scheduler(),
+        patch_size=PATCH,
+    )
+    pipeline.save_pretrained(out, safe_serialization=True)
+    (out / "lumiere.json").write_text(json.dumps(CARD, indent=2) + "\n")

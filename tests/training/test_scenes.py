@@ -1,0 +1,153 @@
+"""The procedural world: drawn from a seed, true to its captions, and never showing in training what is held out."""
+
+import random
+import re
+
+import pytest
+import torch
+
+from model.training.scenes.attributes import (
+    ATTRIBUTES,
+    COLOURS,
+    MOTIONS,
+    SETTINGS,
+    STYLES,
+    SUBJECTS,
+    is_held_out,
+    sample_scenes,
+    scenes_from_names,
+)
+from model.training.scenes.captions import captions
+from model.training.scenes.motions import poses
+from model.training.scenes.render import draw_subjects, frame_times, render
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_world_is_as_wide_as_promised() -> None:
+    assert len(SUBJECTS) >= 12
+    assert {"ball", "cube", "star", "heart", "balloon", "boat", "fish", "bird", "rocket", "car", "knight"} <= {
+        *SUBJECTS
+    }
+    assert len(COLOURS) >= 10
+    assert len(SETTINGS) >= 8
+    assert len(MOTIONS) >= 10
+    assert {"plain", "watercolor", "sticker", "melting gold", "wooden blocks", "origami", "line drawing"} <= {*STYLES}
+
+
+def test_same_seed_same_frames() -> None:
+    first, second = (render(sample_scenes(6, seeded(5)), frame_times(3, 10)) for _ in range(2))
+
+    assert torch.equal(first, second)
+    assert first.shape == (6, 3, 3, 64, 64)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_setting_and_subject_renders_in_every_style(style: str) -> None:
+    named = [
+        {"style": style, "subject": SUBJECTS[i % len(SUBJECTS)], "setting": SETTINGS[i % len(SETTINGS)]}
+        for i in range(len(SUBJECTS))
+    ]
+    frames = render(scenes_from_names(named, seeded()), frame_times(2, 30), size=64)
+
+    assert torch.isfinite(frames).all()
+    assert frames.min() >= -1.001
+    assert frames.max() <= 1.001
+    assert (frames.flatten(1).std(1) > 0.05).all()
+
+
+def test_held_out_combinations_are_a_tenth_and_never_drawn_for_training() -> None:
+    def held(split: str) -> torch.Tensor:
+        scenes = sample_scenes(3000, seeded(1), split=split)  # type: ignore[arg-type]
+        return is_held_out(scenes.subject, scenes.colour, scenes.setting, scenes.motion)
+
+    assert not held("train").any()
+    assert held("held-out").all()
+    assert 0.07 < held("any").float().mean() < 0.13
+
+
+def test_every_pair_of_values_is_seen_in_training() -> None:
+    scenes = sample_scenes(40_000, seeded(2), split="train")
+    for first, second in (("subject", "colour"), ("subject", "motion"), ("colour", "setting"), ("setting", "motion")):
+        pairs = {*zip(getattr(scenes, first).tolist(), getattr(scenes, second).tolist(), strict=True)}
+        assert len(pairs) == len(ATTRIBUTES[first]) * len(ATTRIBUTES[second])
+
+
+def track(motion: str, subject: str = "star") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Centroid x and y (t,) and area (t,) of what is drawn, as fractions of the frame."""
+    scenes = scenes_from_names([{"motion": motion, "subject": subject}], seeded(3))
+    times = frame_times(40, 2)[None]
+    _, cover = draw_subjects(scenes, poses(scenes, times), times, 64)
+    cover = cover[0, :, 0]
+    line = (torch.arange(64) + 0.5) / 64
+    area = cover.sum((1, 2))
+    return (cover.sum(1) * line).sum(1) / area, (cover.sum(2) * line).sum(1) / area, area / 64**2
+
+
+def test_subjects_move_as_their_motion_says() -> None:
+    x, y, area = track("right")
+    assert x[-1] - x[0] > 0.3
+    assert abs(y[-1] - y[0]) < 0.05
+    x, _, _ = track("left")
+    assert x[0] - x[-1] > 0.3
+    _, y, _ = track("rising")
+    assert y[0] - y[-1] > 0.3
+    _, y, _ = track("falling")
+    assert y[-1] - y[0] > 0.3
+    _, _, area = track("growing")
+    assert area[-1] > 3 * area[0]
+    _, _, area = track("shrinking")
+    assert area[0] > 3 * area[-1]
+    x, y, _ = track("bouncing")
+    assert x.std() < 0.02
+    assert y.max() - y.min() > 0.25
+    x, y, _ = track("orbiting")
+    assert min(x.max() - x.min(), y.max() - y.min()) > 0.35
+    x, y, _ = track("swinging")
+    assert x.max() - x.min() > 2 * (y.max() - y.min()) > 0.05
+    x, y, area = track("still", "cube")
+    assert max(x.std(), y.std()) < 0.005
+    assert area.std() < 0.005
+
+
+def test_a_subject_faces_where_it_goes() -> None:
+    scenes = scenes_from_names([{"subject": "car", "motion": motion} for motion in ("left", "right")], seeded(4))
+    facing = poses(scenes, frame_times(2)[None].expand(2, -1)).facing
+
+    assert facing[:, 0].tolist() == [-1.0, 1.0]
+
+
+def test_captions_say_what_is_shown() -> None:
+    scenes = sample_scenes(400, seeded(6))
+    for i, caption in enumerate(captions(scenes, random.Random(0))):
+        named = scenes.names(i)
+        assert {k: v for k, v in caption.says.items() if v != "sideways"}.items() <= named.items()
+        assert caption.text == caption.text.strip()
+        assert "  " not in caption.text
+        words = set(re.findall(r"[a-z]+", caption.text.lower()))
+        for opposite in ({"left": "right", "right": "left"}.get(named["motion"]),):
+            if opposite and "from" not in words:
+                assert opposite not in words
+
+
+def test_the_two_page_prompts_are_inside_the_world() -> None:
+    texts = set()
+    for seed in range(400):
+        scenes = scenes_from_names(
+            [
+                {"subject": "car", "colour": "red", "setting": "mountain road", "motion": "right"},
+                {"subject": "knight", "setting": "countryside", "motion": "left"},
+            ],
+            seeded(seed),
+        )
+        texts |= {caption.text.lower().strip(".") for caption in captions(scenes, random.Random(seed))}
+
+    assert "a red car driving on a mountain road" in texts
+    assert any(re.fullmatch(r"a knight( \w+)* riding through the countryside", text) for text in texts)
+
+
+def test_a_name_outside_the_world_is_refused() -> None:
+    with pytest.raises(ValueError, match="colour: 'mauve' is not one of"):
+        scenes_from_names([{"colour": "mauve"}], seeded())
