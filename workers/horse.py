@@ -56,6 +56,9 @@ class Rendering:
     fps: int
     dtype: str
     upscale: str
+    prompt_tokens_used: int | None = None
+    prompt_tokens_max: int | None = None
+    prompt_truncated: bool = False
     timings: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -113,12 +116,12 @@ def run_attempt(order: Run, runtime: Runtime, storage: Storage, workdir: Path, c
     folder = Path(tempfile.mkdtemp(prefix=f"{order.job_id}-", dir=workdir))
     try:
         rendering = runtime.run(order.spec, folder, on_step)
-        on_step("storing", 0, 0)
+        on_step("store", 0, 0)
         started = time.monotonic()
         key = video_key(order.job_id, order.attempt)
         digest = sha256(rendering.path)
         storage.put_file(rendering.path, key)
-        timings = {**rendering.timings, "storing": time.monotonic() - started}
+        timings = {**rendering.timings, "store": time.monotonic() - started}
         return Done(
             JobResult(
                 path=key,
@@ -132,6 +135,9 @@ def run_attempt(order: Run, runtime: Runtime, storage: Storage, workdir: Path, c
                 timings={stage: round(seconds, 4) for stage, seconds in timings.items()},
                 dtype=rendering.dtype,
                 upscale=rendering.upscale,
+                prompt_tokens_used=rendering.prompt_tokens_used,
+                prompt_tokens_max=rendering.prompt_tokens_max,
+                prompt_truncated=rendering.prompt_truncated,
             )
         )
     except StopRun:

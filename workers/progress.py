@@ -8,7 +8,7 @@ from workers.messages import Stepped
 
 TELL_SECONDS = 0.25
 """The shortest time between two progress events of a job."""
-LATE_STAGES = {"upscaling": 95, "encoding": 96, "storing": 98}
+LATE_STAGES = {"encode": 96, "store": 98}
 """Percent at the start of the stages behind the last step; the steps themselves fill 0-95."""
 
 

@@ -1,15 +1,17 @@
 """The pipelines that live in the work-horse: loaded once, warmed up, run for one attempt after the other."""
 
+import errno
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from model.pipeline import LumierePipeline
-from model.video_io import write_mp4
 
+from model.denoising import InvalidOutput, StepInfo
+from model.pipeline import Clip, LumierePipeline
+from model.video_io import write_mp4
 from service.jobs.contract import ErrorCode, JobSpec
 from service.jobs.models import ModelCard
 from workers.horse import OnStep, Rendering, RunFailed
@@ -31,15 +33,14 @@ class PipelineRuntime:
         """Makes the video of a spec; see `workers.horse.Runtime`."""
         pipeline = self.pipelines.get(spec.model)
         if pipeline is None:
-            raise RunFailed(
-                ErrorCode.MODEL_UNAVAILABLE, f"this worker does not hold the model {spec.model!r}", retry=True
-            )
-        on_step("starting", 0, spec.num_inference_steps)
-        clip = self.render(pipeline, spec, on_step)
-        on_step("encoding", 0, 0)
+            message = f"this worker does not hold the model {spec.model!r}"
+            raise RunFailed(ErrorCode.MODEL_UNAVAILABLE, message, retry=True)
+        clip = render(pipeline, spec, on_step)
+        on_step("encode", 0, 0)
         started = time.monotonic()
         path = workdir / "video.mp4"
-        write_mp4(clip.frames, path, spec.fps)
+        with translated_errors():
+            write_mp4(clip.frames, path, spec.fps)
         frames, height, width = clip.frames.shape[:3]
         return Rendering(
             path=path,
@@ -49,35 +50,53 @@ class PipelineRuntime:
             fps=spec.fps,
             dtype=self.dtype,
             upscale=clip.upscale,
-            timings={**clip.timings, "encoding": time.monotonic() - started},
+            prompt_tokens_used=clip.prompt_tokens_used,
+            prompt_tokens_max=clip.prompt_tokens_max,
+            prompt_truncated=clip.prompt_truncated,
+            timings={**clip.timings, "encode": time.monotonic() - started},
         )
 
-    def render(self, pipeline: Any, spec: JobSpec, on_step: OnStep) -> Any:
-        """The clip; one more try with emptied caches when the device's memory was too full."""
 
-        def step_done(info: Any) -> None:
-            on_step(info.stage, info.step, info.steps)
+def render(pipeline: LumierePipeline, spec: JobSpec, on_step: OnStep) -> Clip:
+    """The clip of a spec; tried once more with emptied caches when the device's memory was too full."""
 
-        for last_try in (False, True):
-            try:
-                return TASKS[spec.task](pipeline, spec, step_done)
-            except (torch.OutOfMemoryError, MemoryError):
-                if last_try:
-                    raise RunFailed(
-                        ErrorCode.OUT_OF_MEMORY, "not enough memory: ask for fewer frames or a smaller size"
-                    ) from None
-                free_memory()
-            except torch.AcceleratorError as error:  # sticky: every later call on this device would fail too
-                raise RunFailed(
-                    ErrorCode.WORKER_CRASHED, f"the device failed: {error}", retry=True, broken=True
-                ) from None
-            except ValueError as error:
-                raise RunFailed(ErrorCode.INVALID_REQUEST, str(error)) from None
-        raise AssertionError("unreachable")
+    def step_done(info: StepInfo) -> None:
+        on_step(info.stage, info.step, info.steps)
+
+    task: Callable[..., Clip] = TASKS[spec.task]
+    try:
+        with translated_errors():
+            return task(pipeline, spec, step_done)
+    except RunFailed as failure:
+        if failure.outcome.code is not ErrorCode.OUT_OF_MEMORY:
+            raise
+    free_memory()
+    with translated_errors():
+        return task(pipeline, spec, step_done)
 
 
-def warm_up(pipeline: Any, card: ModelCard) -> None:
-    """One step of the default shape, so that the first job finds kernels chosen and memory mapped."""
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Errors of the model, its device and the disk as RunFailed; others are bugs and pass."""
+    try:
+        yield
+    except InvalidOutput as error:
+        raise RunFailed(ErrorCode.INVALID_OUTPUT, str(error)) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise RunFailed(ErrorCode.OUT_OF_MEMORY, "not enough memory: ask for fewer frames or a smaller size") from error
+    except torch.AcceleratorError as error:  # sticky: every later call on this device would fail too
+        message = f"the device failed: {str(error).splitlines()[0]}"
+        raise RunFailed(ErrorCode.WORKER_CRASHED, message, retry=True, broken=True) from error
+    except ValueError as error:
+        raise RunFailed(ErrorCode.INVALID_REQUEST, str(error)) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RunFailed(ErrorCode.STORAGE_FULL, "no room for the unfinished video", retry=True) from error
+
+
+def warm_up(pipeline: LumierePipeline, card: ModelCard) -> None:
+    """The fewest steps of the default shape, so that the first job finds kernels chosen and memory mapped."""
     width, height = map(int, card.defaults.size.split("x"))
     pipeline.text_to_video(
         "warm up",

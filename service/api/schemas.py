@@ -146,7 +146,7 @@ class Video(BaseModel):
                     "started_at": 1790000002,
                     "queue_position": None,
                     "eta_seconds": 6.5,
-                    "stage": "denoising",
+                    "stage": "denoise",
                     "step": 8,
                     "steps": 20,
                     "attempt": 1,

@@ -108,6 +108,10 @@ class JobResult(Contract):
     timings: dict[str, float] = Field(default_factory=dict)
     dtype: str = ""
     upscale: str = ""
+    prompt_tokens_used: int | None = None
+    prompt_tokens_max: int | None = None
+    prompt_truncated: bool = False
+    """True when the prompt had more tokens than the model reads; it was cut off."""
 
 
 class Job(Contract):

@@ -160,10 +160,10 @@ async def test_the_life_of_a_job(records: JobRecords, attempts: Attempts, blocki
     assert (running.state, running.attempt, running.worker) == (JobState.IN_PROGRESS, 1, "worker-1")
     assert blocking.llen(QUEUE.rq_list) == 0
     assert attempts.beat(running) is Verdict.GO
-    assert attempts.beat(running, Progress("denoising", 2, 4, 47, 1.5, True)) is Verdict.GO
+    assert attempts.beat(running, Progress("denoise", 2, 4, 47, 1.5, True)) is Verdict.GO
     seen = await records.get(accepted.id)
     assert seen is not None
-    assert (seen.stage, seen.step, seen.steps_total, seen.progress) == ("denoising", 2, 4, 47)
+    assert (seen.stage, seen.step, seen.steps_total, seen.progress) == ("denoise", 2, 4, 47)
     assert seen.eta_seconds == pytest.approx(1.5, abs=0.5)
     result = example_result(running)
     assert attempts.complete(running, result)
@@ -195,7 +195,7 @@ async def test_a_stale_attempt_changes_nothing(records: JobRecords, attempts: At
     attempts.release(stale)
     current = run(job.id, attempts, 2)
     before = await records.get(job.id)
-    assert attempts.beat(stale, Progress("denoising", 9, 9, 99, None, True)) is Verdict.LOST
+    assert attempts.beat(stale, Progress("denoise", 9, 9, 99, None, True)) is Verdict.LOST
     assert not attempts.complete(stale, example_result(stale))
     assert not attempts.fail(stale, CRASH)
     assert not attempts.retry(stale, CRASH)

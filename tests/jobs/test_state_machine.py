@@ -92,7 +92,7 @@ def machine_on(url: str, loop: asyncio.AbstractEventLoop) -> type[RuleBasedState
 
         @rule(job=running, step=st.integers(0, 4))
         def beat(self, job: Job, step: int) -> None:
-            verdict = self.attempts.beat(job, Progress("denoising", step, 4, 20 * step, None, True))
+            verdict = self.attempts.beat(job, Progress("denoise", step, 4, 20 * step, None, True))
             assert (verdict is Verdict.LOST) == (not self.is_current(job))
 
         @rule(job=running)
@@ -183,7 +183,7 @@ def test_histories(redis_url: str) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=60,
+                max_examples=40,
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

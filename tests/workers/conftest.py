@@ -20,6 +20,7 @@ from service.jobs.record import JobRecords
 from service.settings import Settings
 from tests.jobs.conftest import blocking, redis_server, redis_url
 from tests.model_folder import write_model_folder
+from tests.redis_server import RedisServer
 
 __all__ = ["blocking", "redis_server", "redis_url"]
 
@@ -60,14 +61,55 @@ class WorkerProcess:
 
 @pytest.fixture
 def settings(tmp_path: Path, redis_url: str) -> Settings:
+    return fault_settings(tmp_path, redis_url)
+
+
+def fault_settings(folder: Path, redis_url: str) -> Settings:
     return Settings(
         redis_url=redis_url,
-        data_dir=tmp_path / "data",
-        model_dirs=[write_model_folder(tmp_path / "model")],
+        data_dir=folder / "data",
+        model_dirs=[write_model_folder(folder / "model")],
         lease_seconds=1.5,
+        max_attempts=2,
+        stall_seconds=2,
         cancel_grace_seconds=0.5,
         drain_seconds=5,
     )
+
+
+class SharedWorker:
+    """One worker for all tests that leave it alive; Redis is emptied under it between them."""
+
+    def __init__(self, folder: Path, redis_url: str) -> None:
+        self.settings = fault_settings(folder, redis_url)
+        self.log = folder / "worker.log"
+        self.process: WorkerProcess | None = None
+
+    def start(self) -> WorkerProcess:
+        """The worker, started anew if a test that failed has ended it."""
+        if self.process is None or self.process.process.poll() is not None:
+            self.process = WorkerProcess(self.settings, self.log, load_retry_seconds=60)
+        return self.process
+
+
+@pytest.fixture(scope="session")
+def shared(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedWorker]:
+    shared = SharedWorker(tmp_path_factory.mktemp("shared"), redis_server.url)
+    yield shared
+    if shared.process is not None:
+        shared.process.kill()
+
+
+@pytest.fixture
+def shared_settings(shared: SharedWorker, redis_url: str) -> Settings:
+    return shared.settings
+
+
+@pytest.fixture
+def worker(shared: SharedWorker, redis_url: str) -> Iterator[WorkerProcess]:
+    begin = shared.log.stat().st_size if shared.log.exists() else 0
+    yield shared.start()
+    print(shared.log.read_text()[begin:])
 
 
 @pytest_asyncio.fixture

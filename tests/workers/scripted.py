@@ -37,10 +37,8 @@ class ScriptedRuntime:
                 file.write(f"{spec.seed}:{step};".encode())
             if step == script.get("at") and first_time(script.get("once")):
                 misbehave(script["do"])
-            on_step("denoising", step, spec.num_inference_steps)
-        return Rendering(
-            path, spec.width, spec.height, spec.num_frames, spec.fps, self.dtype, "none", {"denoising": 0.1}
-        )
+            on_step("denoise", step, spec.num_inference_steps)
+        return Rendering(path, spec.width, spec.height, spec.num_frames, spec.fps, self.dtype, "none", {"denoise": 0.1})
 
 
 def first_time(marker: str | None) -> bool:

@@ -7,7 +7,7 @@ import redis
 from service.jobs.contract import ErrorCode, JobState
 from service.jobs.record import JobRecords
 from service.settings import Settings
-from tests.workers.conftest import StartWorker
+from tests.workers.conftest import StartWorker, WorkerProcess
 from tests.workers.watching import (
     assert_completed_once,
     events_of,
@@ -20,9 +20,8 @@ from tests.workers.watching import (
 
 
 async def test_a_running_job_is_cancelled_within_a_step_and_the_horse_stays_warm(
-    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+    records: JobRecords, shared_settings: Settings, worker: WorkerProcess, blocking: redis.Redis
 ) -> None:
-    worker = start_worker()
     accepted = await records.accept(scripted(steps=100, step_seconds=0.4))
     await until_step(records, accepted.job.id, 1)
     horses = worker.horses()
@@ -35,26 +34,25 @@ async def test_a_running_job_is_cancelled_within_a_step_and_the_horse_stays_warm
     assert job.error is not None and job.error.code is ErrorCode.CANCELLED
     assert terminal_rows(job.id, blocking) == (1, 1)
     assert max(event["step"] for event in events_of(job.id, blocking)) <= flagged.step + 1
-    assert stored_files(job.id, settings) == []
+    assert stored_files(job.id, shared_settings) == []
     again = await records.accept(scripted())
-    assert_completed_once(await until_ended(records, again.job.id), settings, blocking)
+    assert_completed_once(await until_ended(records, again.job.id), shared_settings, blocking)
     assert worker.horses() == horses
 
 
 async def test_a_hung_step_is_killed_after_the_grace(
-    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+    records: JobRecords, shared_settings: Settings, worker: WorkerProcess, blocking: redis.Redis
 ) -> None:
-    worker = start_worker()
     accepted = await records.accept(scripted(at=2, do="hang"))
     await until_step(records, accepted.job.id, 1)
     horses = worker.horses()
     await records.cancel(accepted.job.id)
     asked = time.monotonic()
     job = await until_ended(records, accepted.job.id)
-    assert time.monotonic() - asked < settings.cancel_grace_seconds + 1.0
+    assert time.monotonic() - asked < shared_settings.cancel_grace_seconds + 1.0
     assert job.state is JobState.CANCELLED
     again = await records.accept(scripted())
-    assert_completed_once(await until_ended(records, again.job.id), settings, blocking)
+    assert_completed_once(await until_ended(records, again.job.id), shared_settings, blocking)
     assert worker.horses() != horses
 
 
@@ -68,13 +66,14 @@ async def test_a_job_over_its_time_fails(records: JobRecords, start_worker: Star
 
 
 async def test_a_queued_job_is_cancelled_at_once(
-    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+    records: JobRecords, shared_settings: Settings, worker: WorkerProcess, blocking: redis.Redis
 ) -> None:
+    running = await records.accept(scripted(steps=20, step_seconds=0.05))
     accepted = await records.accept(scripted())
+    await until_step(records, running.job.id, 1)
     job = await records.cancel(accepted.job.id)
     assert job is not None and job.state is JobState.CANCELLED
-    start_worker()
     again = await records.accept(scripted())
-    assert_completed_once(await until_ended(records, again.job.id), settings, blocking)
+    assert_completed_once(await until_ended(records, again.job.id), shared_settings, blocking)
     assert await records.get(job.id) == job
-    assert stored_files(job.id, settings) == []
+    assert stored_files(job.id, shared_settings) == []

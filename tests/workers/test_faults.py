@@ -11,7 +11,7 @@ from service.jobs import keys
 from service.jobs.contract import ErrorCode, JobState
 from service.jobs.record import JobRecords
 from service.settings import Settings
-from tests.workers.conftest import StartWorker
+from tests.workers.conftest import StartWorker, WorkerProcess
 from tests.workers.watching import (
     assert_completed_once,
     events_of,
@@ -26,21 +26,20 @@ from tests.workers.watching import (
 
 
 async def test_a_job_is_made(
-    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+    records: JobRecords, shared_settings: Settings, worker: WorkerProcess, blocking: redis.Redis
 ) -> None:
-    start_worker()
     accepted = await records.accept(scripted(steps=5))
     job = await until_ended(records, accepted.job.id)
-    assert_completed_once(job, settings, blocking)
+    assert_completed_once(job, shared_settings, blocking)
     assert (job.progress, job.attempt, job.steps_total) == (100, 1, 5)
     events = events_of(job.id, blocking)
     assert [event["status"] for event in events[:2]] == ["queued", "in_progress"]
     progress = [event["progress"] for event in events]
     assert progress == sorted(progress) and progress[-1] == 100
-    (worker,) = await records.live_workers()
-    assert worker.state in ("ready", "busy")
-    assert (worker.models, worker.device) == (("lumiere-mini",), "cpu none")
-    assert not list((settings.data_dir / "work").glob("*/*"))
+    (info,) = await records.live_workers()
+    assert info.state in ("ready", "busy")
+    assert (info.models, info.device) == (("lumiere-mini",), "cpu none")
+    assert not list((shared_settings.data_dir / "work").glob("*/*"))
 
 
 async def test_a_killed_worker_takes_its_horse_along_and_the_next_one_finishes_its_job(
@@ -59,9 +58,8 @@ async def test_a_killed_worker_takes_its_horse_along_and_the_next_one_finishes_i
 
 
 async def test_a_killed_horse_is_noticed_at_once_and_replaced(
-    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+    records: JobRecords, shared_settings: Settings, worker: WorkerProcess, blocking: redis.Redis
 ) -> None:
-    worker = start_worker()
     accepted = await records.accept(scripted(steps=30, step_seconds=0.04))
     await until_step(records, accepted.job.id, 3)
     (horse,) = worker.horses()
@@ -71,7 +69,7 @@ async def test_a_killed_horse_is_noticed_at_once_and_replaced(
     assert time.monotonic() - killed_at < 1.0
     job = await until_ended(records, accepted.job.id)
     assert job.attempt == 2
-    assert_completed_once(job, settings, blocking)
+    assert_completed_once(job, shared_settings, blocking)
     assert worker.process.poll() is None
 
 
@@ -95,43 +93,32 @@ async def test_a_worker_that_was_paused_past_its_lease_is_fenced(
     assert_completed_once(await until_ended(records, again.job.id), settings, blocking)  # the zombie works again
 
 
-async def test_a_job_that_kills_every_horse_fails_and_the_worker_lives_on(
-    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
-) -> None:
-    worker = start_worker(max_attempts=2)
-    poison = await records.accept(scripted(at=2, do="crash"))
-    healthy = await records.accept(scripted())
-    assert_completed_once(await until_ended(records, healthy.job.id), settings, blocking)
-    job = await until_ended(records, poison.job.id)
-    assert job.state is JobState.FAILED and job.attempt == 2
-    assert job.error is not None
-    assert (job.error.code, job.error.retryable) == (ErrorCode.WORKER_CRASHED, True)
-    assert "signal 9" in job.error.message
-    assert terminal_rows(job.id, blocking) == (1, 1)
-    assert worker.process.poll() is None
-
-
 async def test_failures_of_an_attempt_are_retried(
-    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis, tmp_path: Path
+    records: JobRecords, shared_settings: Settings, worker: WorkerProcess, blocking: redis.Redis, tmp_path: Path
 ) -> None:
-    start_worker(stall_seconds=1)
-    accepted = [
-        (await records.accept(scripted(at=2, do=fault, once=tmp_path / fault))).job.id
-        for fault in ("raise", "full", "broken", "hang")
-    ]
+    faults = ("crash", "raise", "full", "broken", "hang")
+    accepted = [(await records.accept(scripted(at=2, do=fault, once=tmp_path / fault))).job.id for fault in faults]
     for job_id in accepted:
         job = await until_ended(records, job_id, seconds=30)
         assert job.attempt == 2
-        assert_completed_once(job, settings, blocking)
+        assert_completed_once(job, shared_settings, blocking)
 
 
-async def test_spent_attempts_name_the_last_failure(records: JobRecords, start_worker: StartWorker) -> None:
-    start_worker(max_attempts=1)
-    for fault, code in (("raise", ErrorCode.INTERNAL_ERROR), ("full", ErrorCode.STORAGE_FULL)):
-        accepted = await records.accept(scripted(at=1, do=fault))
-        job = await until_ended(records, accepted.job.id)
-        assert job.state is JobState.FAILED
-        assert job.error is not None and job.error.code is code
+async def test_failures_that_repeat_end_the_job_and_leave_the_worker_alive(
+    records: JobRecords, shared_settings: Settings, worker: WorkerProcess, blocking: redis.Redis
+) -> None:
+    faults = {"crash": ErrorCode.WORKER_CRASHED, "raise": ErrorCode.INTERNAL_ERROR, "full": ErrorCode.STORAGE_FULL}
+    accepted = {fault: (await records.accept(scripted(at=2, do=fault))).job.id for fault in faults}
+    healthy = await records.accept(scripted())
+    for fault, code in faults.items():
+        job = await until_ended(records, accepted[fault], seconds=30)
+        assert (job.state, job.attempt) == (JobState.FAILED, 2)
+        assert job.error is not None and (job.error.code, job.error.retryable) == (code, True)
+        assert ("signal 9" in job.error.message) == (fault == "crash")
+        assert terminal_rows(job.id, blocking) == (1, 1)
+        assert stored_files(job.id, shared_settings) == []
+    assert_completed_once(await until_ended(records, healthy.job.id), shared_settings, blocking)
+    assert worker.process.poll() is None
 
 
 async def test_a_job_lost_between_pop_and_claim_is_dispatched_anew(

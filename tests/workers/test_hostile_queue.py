@@ -14,7 +14,7 @@ from service.jobs.contract import new_job_id
 from service.jobs.queue import GENERATE_VIDEO
 from service.jobs.record import JobRecords
 from service.settings import Settings
-from tests.workers.conftest import StartWorker
+from tests.workers.conftest import WorkerProcess
 from tests.workers.watching import assert_completed_once, scripted, until, until_ended
 
 QUEUE = keys.QueueKeys("lumiere")
@@ -61,10 +61,9 @@ async def test_hostile_rq_jobs_are_refused(
     accepted = await records.accept(scripted())
     with redis.Redis.from_url(redis_url) as client:  # callbacks on a job of ours change nothing
         client.hset(keys.RQ_JOB_PREFIX + keys.attempt_name(accepted.job.id, 1), mapping=callbacks)
-    worker = start_worker()
     job = await until_ended(records, accepted.job.id, seconds=30)
     with connect_blocking(redis_url) as blocking:
-        assert_completed_once(job, settings, blocking)
+        assert_completed_once(job, shared_settings, blocking)
     assert not marker.exists()
     assert worker.process.poll() is None
     with redis.Redis.from_url(redis_url) as client:
@@ -74,9 +73,8 @@ async def test_hostile_rq_jobs_are_refused(
 
 
 async def test_rq_commands_are_not_listened_to(
-    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+    records: JobRecords, shared_settings: Settings, worker: WorkerProcess, blocking: redis.Redis
 ) -> None:
-    worker = start_worker()
     accepted = await records.accept(scripted(steps=10, step_seconds=0.05))
     await until(lambda: blocking.smembers("rq:workers"))
     for key in blocking.smembers("rq:workers"):
@@ -84,6 +82,6 @@ async def test_rq_commands_are_not_listened_to(
         for command in ("shutdown", "kill-horse"):
             assert blocking.publish(f"rq:pubsub:{name}", json.dumps({"command": command})) == 0
     job = await until_ended(records, accepted.job.id)
-    assert_completed_once(job, settings, blocking)
+    assert_completed_once(job, shared_settings, blocking)
     assert job.attempt == 1
     assert worker.process.poll() is None

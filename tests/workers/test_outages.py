@@ -18,7 +18,7 @@ from service.jobs.reaper import run_reaper
 from service.jobs.record import JobRecords
 from service.settings import Settings
 from tests.redis_server import RedisServer
-from tests.workers.conftest import StartWorker
+from tests.workers.conftest import StartWorker, WorkerProcess
 from tests.workers.watching import assert_completed_once, scripted, until, until_ended, until_step
 
 
@@ -94,8 +94,7 @@ async def test_a_model_that_cannot_be_loaded_is_named_and_healed_without_a_resta
     assert (await until_ended(records, accepted.job.id)).state is JobState.COMPLETED
 
 
-async def test_an_idle_horse_that_dies_is_replaced(records: JobRecords, start_worker: StartWorker) -> None:
-    worker = start_worker()
+async def test_an_idle_horse_that_dies_is_replaced(records: JobRecords, worker: WorkerProcess) -> None:
     await until_worker(records, "ready")
     (horse,) = worker.horses()
     horse.kill()

@@ -16,7 +16,7 @@ local now = now_ms()
 leave_queue(id)
 redis.call('LREM', rq_list(queue), 0, name)
 redis.call('HSET', job_key(id), 'state', 'in_progress', 'attempt', attempt, 'worker', worker, 'started_ms', text_ms(now),
-  'progress', 0, 'step', 0, 'stage', 'starting')
+  'progress', 0, 'step', 0, 'stage', 'start')
 redis.call('HDEL', job_key(id), 'missing_ms')
 redis.call('ZADD', LEASES, text_ms(now + tonumber(lease)), id)
 emit(id, 'state')
