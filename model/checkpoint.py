@@ -5,11 +5,14 @@ pickle.
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError, safe_open
+from transformers.utils import logging as transformers_logging
 
 MANIFEST = "SHA256SUMS"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -31,6 +34,19 @@ def default_dtype(device: torch.device | str) -> torch.dtype:
     if device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
         return torch.bfloat16
     return torch.float32
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Loading a local folder takes a moment; the libraries' bars for it only litter a worker's log."""
+    libraries = [logging for logging in (diffusers_logging, transformers_logging) if logging.is_progress_bar_enabled()]
+    for logging in libraries:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logging in libraries:
+            logging.enable_progress_bar()
 
 
 def read_json(path: Path) -> dict[str, Any]:

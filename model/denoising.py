@@ -233,7 +233,7 @@ def denoise(
 
     scheduler: a diffusers scheduler; a copy is used, the original keeps no trace. network_predicts: its prediction
         type, if it is not the scheduler's. positive, negative: what the network is told with and without the prompt.
-        threshold: applied to the guided estimate. keep_known: sets what is known of x0, applied last.
+    threshold: applied to the guided estimate. keep_known: sets what is known of x0, applied last.
     generator: noise of stochastic schedulers. on_step: called after every step; what it raises ends the run.
 
     Raises InvalidOutput when an estimate is not finite.

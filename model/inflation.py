@@ -1,10 +1,9 @@
-"""The layers that turn an image U-Net into a video U-Net (Lumiere, arXiv 2401.12945, section 3.1, fig. 4 and appendix
-B).
+"""The layers that turn an image U-Net into a video U-Net (Lumiere, arXiv 2401.12945, section 3.1 and appendix B).
 
 Letters: b videos, t frames, c channels, h height, w width. Frames are folded into the batch, `(b t) c h w`, in
-    channels_last memory. There the same bytes are also `b c t (h w)` in channels_last, so a convolution over time is
-    a (k, 1) convolution on a view: no permutation, no copy. Every layer is freshly initialised so that it leaves a
-    clip of identical frames unchanged.
+channels_last memory. There the same bytes are also `b c t (h w)` in channels_last, so a convolution over time is a
+(k, 1) convolution on a view: no permutation, no copy. Every layer is freshly initialised so that it leaves a clip of
+identical frames unchanged.
 
 Normalisation statistics are taken per frame, never over time: a frame then means the same in every temporal window.
 """

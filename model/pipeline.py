@@ -104,7 +104,8 @@ class LumierePipeline(DiffusionPipeline):
         checkpoint.check_folder(folder)
         card = checkpoint.read_card(folder)
         try:
-            pipeline = super().from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+            with checkpoint.without_progress_bars():
+                pipeline = super().from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
         except (ValueError, OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise checkpoint.CheckpointError(f"{folder} cannot be loaded: {error}") from error
         pipeline.card = card

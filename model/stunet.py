@@ -5,7 +5,7 @@ under their own names and adds `temporal_*` ones. So the keys of the image model
 stay as they are, and a freshly inflated network gives the image model's output on every frame of a still clip.
 
 Letters: b videos, t frames, c channels, h height, w width. Inside, frames are folded, `(b t) c h w`, in channels_last
-    memory.
+memory.
 """
 
 import inspect
@@ -488,7 +488,8 @@ class STUNet(UNet2DConditionModel):
 
         sample: (b, c, t, h, w). encoder_hidden_states: (b, l, d). encoder_attention_mask: (b, l), 1 keeps a token.
         frame_interval: float or (b,), time between two frames of `sample` in the model's native frame intervals.
-            Other arguments as in `UNet2DConditionModel.forward`. Returns a prediction (b, out_channels, t, h, w).
+
+        Other arguments as in `UNet2DConditionModel.forward`. Returns a prediction (b, out_channels, t, h, w).
         """
         videos, _, _, *size = sample.shape
         forced_size = any(extent % 2**self.num_upsamplers for extent in size)

@@ -1,0 +1,120 @@
+import os
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from model.video_io import contact_sheet, exact_fps, read_mp4, write_mp4
+
+
+def gradient_clip(frames: int = 9, height: int = 32, width: int = 48) -> np.ndarray:
+    """Smooth colours that move: what H.264 keeps nearly as it is."""
+    t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing="ij")
+    return np.stack([x * 255 // width, y * 255 // height, 128 + 100 * np.sin((t + x / 8) / 3)], -1).astype(np.uint8)
+
+
+def test_a_written_clip_is_read_back(tmp_path):
+    frames = gradient_clip()
+
+    write_mp4(frames, tmp_path / "clip.mp4", 16)
+    read, fps = read_mp4(tmp_path / "clip.mp4")
+
+    assert fps == 16
+    assert read.shape == frames.shape
+    assert np.abs(read.astype(int) - frames).mean() < 2.5
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (200, 120, 40)])
+def test_colours_survive(tmp_path, colour):
+    frames = np.broadcast_to(np.array(colour, np.uint8), (3, 16, 16, 3))
+
+    write_mp4(frames, tmp_path / "clip.mp4", 16)
+
+    assert np.abs(read_mp4(tmp_path / "clip.mp4")[0].astype(int) - colour).max() <= 3
+
+
+def test_the_file_is_what_browsers_play(tmp_path):
+    write_mp4(gradient_clip(20), tmp_path / "clip.mp4", Fraction(24000, 1001))
+
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+        assert stream.frames == 20
+        assert stream.average_rate == Fraction(24000, 1001)
+        assert float(stream.duration * stream.time_base) == pytest.approx(20 * 1001 / 24000, abs=1e-3)
+    content = (tmp_path / "clip.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_mp4(gradient_clip(), tmp_path / name, 16)
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    """The disk fails while the new file is made safe: readers still find the old one."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_mp4(gradient_clip(), path, 16)
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "message"),
+    [
+        (np.zeros((0, 16, 16, 3), np.uint8), 16, "frames must be uint8"),
+        (np.zeros((2, 16, 16, 4), np.uint8), 16, "frames must be uint8"),
+        (np.zeros((2, 16, 16, 3), np.float32), 16, "frames must be uint8"),
+        (np.zeros((2, 15, 16, 3), np.uint8), 16, "must be even"),
+        (np.zeros((2, 16, 16, 3), np.uint8), 0, "fps must be"),
+        (np.zeros((2, 16, 16, 3), np.uint8), float("nan"), "fps must be"),
+    ],
+)
+def test_what_cannot_be_written(tmp_path, frames, fps, message):
+    with pytest.raises(ValueError, match=message):
+        write_mp4(frames, tmp_path / "clip.mp4", fps)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video", b"ffconcat version 1.0\nfile 'other.mp4'\n"])
+def test_what_cannot_be_read(tmp_path, content):
+    write_mp4(gradient_clip(), tmp_path / "other.mp4", 16)
+    (tmp_path / "clip.mp4").write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"clip\.mp4"):
+        read_mp4(tmp_path / "clip.mp4")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_mp4(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize(
+    ("fps", "exact"), [(16, Fraction(16)), (12.5, Fraction(25, 2)), (29.97002997, Fraction(30000, 1001))]
+)
+def test_rates_are_exact(fps, exact):
+    assert exact_fps(fps) == exact
+
+
+def test_contact_sheet_reads_row_by_row():
+    frames = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 6, 3), np.uint8)
+
+    sheet = np.asarray(contact_sheet(frames, columns=3))
+
+    assert sheet.shape == (8, 18, 3)
+    assert sheet[0, ::6, 0].tolist() == [0, 1, 2]
+    assert sheet[4, ::6, 0].tolist() == [3, 4, 255]
