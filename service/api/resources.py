@@ -53,7 +53,7 @@ def report_death(reaper: asyncio.Task[None]) -> None:
         log.critical("reaper_died", exc_info=error)
 
 
-def resources_of(request: Request) -> Resources:
+async def resources_of(request: Request) -> Resources:  # async: FastAPI sends plain functions to a thread
     resources: Resources = request.app.state.resources
     return resources
 

@@ -9,7 +9,7 @@ from service.api.resources import Held, in_time
 from service.jobs.contract import Job, is_job_id
 
 
-def well_formed(video_id: Annotated[str, Path(description="As given by the service, `video_…`.")]) -> str:
+async def well_formed(video_id: Annotated[str, Path(description="As given by the service, `video_…`.")]) -> str:
     if not is_job_id(video_id):
         raise not_found()
     return video_id

@@ -29,7 +29,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 def python(root: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=root, env=environment(**settings), capture_output=True, text=True, timeout=30
+        [sys.executable, *arguments], cwd=root, env=environment(**settings), capture_output=True, text=True, timeout=60
     )
 
 
@@ -59,7 +59,7 @@ def test_answers_soon_after_its_start(root: Path, model: Path, tmp_path: Path, r
                 except httpx.TransportError:
                     assert process.poll() is None
                     # 2 s is the promise on a machine of its own; the tests share theirs.
-                    assert time.monotonic() - started < 6
+                    assert time.monotonic() - started < 15
                     time.sleep(0.02)
             assert answer.status_code == 200
             assert client.post("/v1/text-to-video", json={"prompt": "a ball"}).status_code == 202

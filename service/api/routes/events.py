@@ -18,7 +18,7 @@ router = APIRouter(tags=["videos"])
 RECONNECT_MS = 1000
 
 
-def last_event_id(
+async def last_event_id(
     last_event_id: Annotated[
         str | None,
         Header(
@@ -27,7 +27,7 @@ def last_event_id(
         ),
     ] = None,
 ) -> str | None:
-    if last_event_id is not None and ENTRY_ID.fullmatch(last_event_id) is None:
+    if last_event_id and ENTRY_ID.fullmatch(last_event_id) is None:
         raise ApiError("invalid_header", "Last-Event-ID is not an id of these events", param="Last-Event-ID")
     return last_event_id or None
 

@@ -1,9 +1,9 @@
 """`/` says where things are, `/errors` what the error codes mean."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from service.api.error_codes import ERRORS
 from service.api.errors import ApiError
@@ -31,7 +31,7 @@ async def list_errors() -> list[dict[str, Any]]:
 
 
 @router.get("/errors/{code}", summary="One error code", responses=problems("not_found"))
-async def get_error(code: str) -> dict[str, Any]:
+async def get_error(code: Annotated[str, Path(examples=["queue_full"])]) -> dict[str, Any]:
     """What the `type` of a problem points at."""
     if code not in ERRORS:
         raise ApiError("not_found", "there is no error with this code", param="code")
