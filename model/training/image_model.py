@@ -40,7 +40,7 @@ class ImageModelConfig:
     size: int = 64
     shift: float = 2.0
     data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=16, frames=2, stills=True))
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=2000, learning_rate=1.2e-3))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=2900, learning_rate=1.2e-3))
 
 
 def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:

@@ -70,6 +70,7 @@ READINGS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class TextEncoderConfig:
+    sentences: int = 20_000
     vocabulary: int = 1200
     width: int = 128
     layers: int = 3
@@ -172,7 +173,7 @@ def train_text_encoder(config: TextEncoderConfig, folder: Path) -> dict[str, flo
     """Trains tokenizer and encoder, saves them below `folder`, returns the accuracy per attribute on unseen
     captions."""
     torch.manual_seed(config.seed)
-    sentences = [caption.text for caption in world_captions(20_000, config.seed)] + list(FILLERS)
+    sentences = [caption.text for caption in world_captions(config.sentences, config.seed)] + list(FILLERS)
     tokenizer = train_tokenizer(sentences, config.vocabulary)
     encoder = build_text_encoder(config, tokenizer)
     reader = Reader(config.width)

@@ -41,8 +41,9 @@ class VideoModelConfig:
     shift: float = 3.0
     phases: tuple[Phase, ...] = field(
         default_factory=lambda: (
-            Phase("strided", BatchConfig(scenes=8, frames=16, stride=5), Schedule(steps=1800, learning_rate=1.5e-3)),
-            Phase("full", BatchConfig(scenes=2, frames=80, seed=1), Schedule(steps=900, learning_rate=5e-4, warmup=50)),
+            Phase("sparse", BatchConfig(scenes=6, frames=16, stride=5), Schedule(steps=800, learning_rate=1.5e-3)),
+            Phase("half", BatchConfig(scenes=2, frames=40, stride=2, seed=1), Schedule(steps=1700, learning_rate=1e-3)),
+            Phase("full", BatchConfig(scenes=2, frames=80, seed=2), Schedule(steps=900, learning_rate=6e-4)),
         )
     )
 
