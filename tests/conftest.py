@@ -1,9 +1,12 @@
 """What every test shares. Tiny models gain nothing from threads, and test processes would fight over the cores."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.stack.live import LiveStack
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -32,3 +35,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "tiny"
     save_tiny_pipeline(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def live_stack(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[LiveStack]:
+    """`lumiere serve` with the tiny model, for tests that leave it as they found it."""
+    stack = LiveStack(tmp_path_factory.mktemp("stack"), tiny_model).start()
+    yield stack
+    stack.stop()

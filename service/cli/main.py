@@ -128,6 +128,8 @@ def generate(
         model=model,
     )
     if local:
+        if json:
+            raise typer.BadParameter("prints what a service says of a job; leave out --local", param_hint="--json")
         become(local_command(request, output))
     console = Console(stderr=json)
     with Service(url or default_url()) as service:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,23 +12,17 @@ from tests.stack.live import LUMIERE, LiveStack
 RUNNABLE_PAGES = [page for page in PAGES if commands(page)]
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[LiveStack]:
-    stack = LiveStack(tmp_path_factory.mktemp("docs"), tiny_model).start()
-    yield stack
-    stack.stop()
-
-
 def test_the_pages_that_show_commands_are_found() -> None:
     assert {"README.md", "docs/http-api.md", "docs/command-line.md"} <= {name(page) for page in RUNNABLE_PAGES}
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", RUNNABLE_PAGES, ids=name)
-def test_commands_run_as_written(page: Path, stack: LiveStack, tmp_path: Path) -> None:
+def test_commands_run_as_written(page: Path, live_stack: LiveStack, tmp_path: Path) -> None:
     """Only the port differs. -e: a command that fails ends the page; curl fails on errors it is not shown for."""
-    script = commands(page).replace("127.0.0.1:8000", f"127.0.0.1:{stack.port}")
+    script = commands(page).replace("127.0.0.1:8000", f"127.0.0.1:{live_stack.port}")
     (tmp_path / ".venv").symlink_to(LUMIERE.parent.parent)
-    environment = {**os.environ, "LUMIERE_URL": stack.url, "PATH": f"{LUMIERE.parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "LUMIERE_URL": live_stack.url, "PATH": f"{LUMIERE.parent}:{os.environ['PATH']}"}
 
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -37,11 +30,11 @@ def test_commands_run_as_written(page: Path, stack: LiveStack, tmp_path: Path) -
         env=environment,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=600,
         check=False,
     )
 
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{stack.logs()}"
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{live_stack.logs()}"
     videos = list(tmp_path.glob("*.mp4"))
     assert videos
     for video in videos:

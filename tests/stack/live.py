@@ -10,12 +10,14 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 
+import httpx
 import psutil
 
 from service.stack.serve import free_port
 
 LUMIERE = Path(sys.executable).parent / "lumiere"
-START_SECONDS = 120.0
+START_SECONDS = 300.0
+"""A busy machine may take long to import torch."""
 
 
 class LiveStack:
@@ -34,6 +36,7 @@ class LiveStack:
             **(settings or {}),
         }
         self.output: list[str] = []
+        self.http = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
 
     def start(self) -> "LiveStack":
         """Returns when the stack says that it is ready."""
@@ -85,7 +88,7 @@ class LiveStack:
         """Stop in order; returns the exit code."""
         if self.process.poll() is None:
             self.interrupt()
-        code = self.process.wait(90)
+        code = self.process.wait(180)
         self.reader.join(10)
         return code
 
@@ -103,13 +106,13 @@ class LiveStack:
         files = sorted((self.folder / "data" / "logs").glob("*.log"))
         return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-3000:]}" for file in files)
 
-    def run(self, *arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
         """`lumiere ARGUMENTS` against this stack."""
         return run_lumiere(*arguments, environment={**self.environment, "LUMIERE_URL": self.url}, timeout=timeout)
 
 
 def run_lumiere(
-    *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 120.0
+    *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 300.0
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(LUMIERE), *arguments],
@@ -123,7 +126,7 @@ def run_lumiere(
     )
 
 
-def gone(processes: list[psutil.Process], seconds: float = 15.0) -> bool:
+def gone(processes: list[psutil.Process], seconds: float = 60.0) -> bool:
     """True once none of them runs any more."""
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return all(process.status() == psutil.STATUS_ZOMBIE for process in alive if process.is_running())

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,48 +15,25 @@ import av
 import httpx
 import pytest
 
-from tests.stack.live import LiveStack, gone, run_lumiere
+from tests.stack.live import LUMIERE, LiveStack, gone, run_lumiere
 
 LONG = {"prompt": "a red ball bouncing on a beach", "num_inference_steps": 100, "seed": 1}
 SHORT = {"prompt": "a blue star spinning", "num_inference_steps": 2, "seed": 2}
 
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[LiveStack]:
-    """One stack for the tests that leave it as they found it."""
-    stack = LiveStack(tmp_path_factory.mktemp("stack"), tiny_model).start()
-    yield stack
-    stack.stop()
-
-
-@pytest.fixture
-def own_stack(tmp_path: Path, tiny_model: Path) -> Iterator[Callable[..., LiveStack]]:
-    """Makes stacks that a test may kill."""
-    stacks: list[LiveStack] = []
-
-    def make(**settings: str) -> LiveStack:
-        stacks.append(LiveStack(tmp_path, tiny_model, settings))
-        return stacks[-1].start()
-
-    yield make
-    for stack in stacks:
-        if stack.process.poll() is None:
-            stack.interrupt()
-            stack.interrupt()
-            stack.process.wait(30)
+pytestmark = pytest.mark.timeout(900)
 
 
 def submit(stack: LiveStack, request: dict[str, Any]) -> str:
-    answer = httpx.post(f"{stack.url}/v1/text-to-video", json=request, timeout=10)
+    answer = stack.http.post("/v1/text-to-video", json=request)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
 
 def video(stack: LiveStack, video_id: str) -> dict[str, Any]:
-    return dict(httpx.get(f"{stack.url}/v1/videos/{video_id}", timeout=10).json())
+    return dict(stack.http.get(f"/v1/videos/{video_id}").json())
 
 
-def wait_until(stack: LiveStack, video_id: str, reached: Callable[[dict[str, Any]], bool], seconds: float = 90) -> Any:
+def wait_until(stack: LiveStack, video_id: str, reached: Callable[[dict[str, Any]], bool], seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -79,8 +57,7 @@ def is_completed(found: dict[str, Any]) -> bool:
 
 def terminal_states(stack: LiveStack, video_id: str) -> list[str]:
     """Every terminal state that the job's event stream has seen, in order."""
-    with httpx.stream("GET", f"{stack.url}/v1/videos/{video_id}/events", headers={"Last-Event-ID": "0-0"}) as answer:
-        text = answer.read().decode()
+    text = stack.http.get(f"/v1/videos/{video_id}/events", headers={"Last-Event-ID": "0-0"}).text
     states = [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:")]
     return [state["status"] for state in states if state["status"] in ("completed", "failed", "cancelled")]
 
@@ -91,6 +68,11 @@ def decode(path: Path) -> tuple[str, str, float, int]:
         frames = sum(1 for _ in container.decode(stream))
         context = stream.codec_context
         return context.name, f"{context.width}x{context.height}", float(stream.average_rate or 0), frames
+
+
+@pytest.fixture
+def stack(live_stack: LiveStack) -> LiveStack:
+    return live_stack
 
 
 def test_generate_saves_the_video_that_was_asked_for(stack: LiveStack, tmp_path: Path) -> None:
@@ -142,10 +124,6 @@ def test_jobs_shows_lists_watches_and_cancels(stack: LiveStack) -> None:
 
 
 def test_ctrl_c_cancels_the_job_if_asked_to(stack: LiveStack, tmp_path: Path) -> None:
-    import subprocess
-
-    from tests.stack.live import LUMIERE
-
     command = [str(LUMIERE), "generate", LONG["prompt"], "--steps", "100", "--cancel-on-interrupt", "--url", stack.url]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
         assert client.stdout is not None
@@ -187,8 +165,7 @@ def test_a_taken_port_is_named(stack: LiveStack, tmp_path: Path) -> None:
     assert "LUMIERE_PORT" in second.stderr
 
 
-def test_a_killed_worker_is_replaced_and_its_job_done_once(own_stack: Callable[..., LiveStack]) -> None:
-    stack = own_stack()
+def test_a_killed_worker_is_replaced_and_its_job_done_once(stack: LiveStack) -> None:
     video_id = submit(stack, LONG)
     wait_until(stack, video_id, is_running)
     worker = stack.part("workers.main")
@@ -200,19 +177,12 @@ def test_a_killed_worker_is_replaced_and_its_job_done_once(own_stack: Callable[.
     assert found["attempt"] == 2
     assert terminal_states(stack, video_id) == ["completed"]
     assert gone(family)
-    content = httpx.get(f"{stack.url}/v1/videos/{video_id}/content", timeout=10)
+    content = stack.http.get(f"/v1/videos/{video_id}/content")
     assert len(content.content) == found["output"]["bytes"]
-    assert [path.name for path in (stack.folder / "data").rglob("*.mp4")] == ["a2.mp4"]
+    assert [path.name for path in (stack.folder / "data").rglob(f"{video_id}/*")] == ["a2.mp4"]
 
 
-def test_a_killed_gateway_is_replaced_while_a_client_follows(
-    own_stack: Callable[..., LiveStack], tmp_path: Path
-) -> None:
-    import subprocess
-
-    from tests.stack.live import LUMIERE
-
-    stack = own_stack()
+def test_a_killed_gateway_is_replaced_while_a_client_follows(stack: LiveStack, tmp_path: Path) -> None:
     command = [str(LUMIERE), "generate", LONG["prompt"], "--steps", "100", "--url", stack.url, "-o", "g.mp4"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
         assert client.stdout is not None
@@ -225,30 +195,50 @@ def test_a_killed_gateway_is_replaced_while_a_client_follows(
     assert decode(tmp_path / "g.mp4")[0] == "h264"
 
 
-def test_ctrl_c_stops_everything_and_jobs_survive(own_stack: Callable[..., LiveStack]) -> None:
-    stack = own_stack(LUMIERE_DRAIN_SECONDS="0.5")
-    running, waiting = submit(stack, LONG), submit(stack, SHORT)
-    finished = submit(stack, SHORT)
-    wait_until(stack, running, is_running)
+@pytest.fixture
+def own_stack(tmp_path: Path, tiny_model: Path) -> Iterator[LiveStack]:
+    """A stack, not yet started, for a test that stops and kills it."""
+    stack = LiveStack(tmp_path, tiny_model)
+    yield stack
+    if stack.process.poll() is None:
+        stack.process.kill()
+        stack.process.wait()
+
+
+def test_jobs_survive_every_way_of_stopping_and_nothing_is_left_behind(own_stack: LiveStack) -> None:
+    """Ctrl-C, which drains; kill -9; and two Ctrl-C in a row, which do not wait for the drain."""
+    stack = own_stack
+    stack.environment["LUMIERE_DRAIN_SECONDS"] = "0.5"
+    stack.start()
+    jobs = [submit(stack, LONG), submit(stack, SHORT), submit(stack, SHORT)]
+    wait_until(stack, jobs[0], is_running)
     processes = stack.descendants()
     assert len(processes) >= 4  # Redis, gateway, supervisor, work-horse
 
     assert stack.stop() == 0
 
     assert gone(processes)
-    assert "".join(stack.output).rstrip().endswith("stopped")
+    assert stack.output[-1] == "stopped\n"
+    assert_not_running(stack)
+
+    stack.environment["LUMIERE_DRAIN_SECONDS"] = "600"
+    stack.start()
+    for job in jobs:
+        assert wait_until(stack, job, is_completed)
+        assert terminal_states(stack, job) == ["completed"]
+    killed = submit(stack, LONG)
+    wait_until(stack, killed, is_running)
+    processes = stack.descendants()
+
+    stack.process.kill()
+    stack.process.wait()
+
+    assert gone(processes)
+    assert_not_running(stack)
 
     stack.start()
-    for video_id in (running, waiting, finished):
-        assert wait_until(stack, video_id, is_completed)["attempt"] in (1, 2)
-        assert terminal_states(stack, video_id) == ["completed"]
-    assert stack.stop() == 0
-
-
-def test_a_second_ctrl_c_stops_at_once(own_stack: Callable[..., LiveStack]) -> None:
-    stack = own_stack(LUMIERE_DRAIN_SECONDS="600")
-    video_id = submit(stack, LONG)
-    wait_until(stack, video_id, is_running)
+    assert wait_until(stack, killed, is_completed)["attempt"] == 2
+    wait_until(stack, submit(stack, LONG), is_running)
     processes = stack.descendants()
     stack.interrupt()
     stack.wait_for_line("stopping worker")
@@ -256,24 +246,14 @@ def test_a_second_ctrl_c_stops_at_once(own_stack: Callable[..., LiveStack]) -> N
 
     stack.interrupt()
 
-    assert stack.process.wait(20) == 0
-    assert time.monotonic() - began < 10
+    assert stack.process.wait(60) == 0
+    assert time.monotonic() - began < 30  # the drain alone would last 600 s
     assert gone(processes)
 
 
-def test_nothing_is_left_when_the_stack_is_killed(own_stack: Callable[..., LiveStack]) -> None:
-    stack = own_stack()
-    video_id = submit(stack, LONG)
-    wait_until(stack, video_id, is_running)
-    processes = stack.descendants()
-
-    stack.process.kill()
-    stack.process.wait()
-
-    assert gone(processes)
-    stack.start()
-    assert wait_until(stack, video_id, is_completed)
-    assert stack.stop() == 0
+def assert_not_running(stack: LiveStack) -> None:
+    with pytest.raises(httpx.ConnectError):
+        stack.http.get("/livez")
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error_not_a_wait(tmp_path: Path, tiny_model: Path) -> None:
