@@ -80,11 +80,13 @@ def check_folder(folder: Path) -> None:
         component = folder / name
         if not component.is_dir():
             raise CheckpointError(f"{component} is missing, though model_index.json names it")
-        if (component / "config.json").exists():
-            read_json(component / "config.json")
+        configs = sorted(component.glob("*.json"))
+        if not configs:
+            raise CheckpointError(f"{component} holds no configuration (.json)")
+        for path in configs:
+            read_json(path)
+        if (component / "config.json").exists():  # a network
             check_weights(component)
-        elif "Tokenizer" not in str(value[1]) and not (component / "scheduler_config.json").exists():
-            raise CheckpointError(f"{component / 'config.json'} is missing")
 
 
 def check_weights(component: Path) -> None:

@@ -106,7 +106,9 @@ class LumierePipeline(DiffusionPipeline):
         try:
             with checkpoint.without_progress_bars():
                 pipeline = super().from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
-        except (ValueError, OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # the tokenizers library raises no narrower one
             raise checkpoint.CheckpointError(f"{folder} cannot be loaded: {error}") from error
         pipeline.card = card
         pipeline.unet.set_frame_chunk(FRAMES_AT_ONCE if device.type == "cpu" else None)

@@ -26,7 +26,7 @@ READABLE = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2", "protocol_whitelist":
 
 def exact_fps(fps: float | Fraction) -> Fraction:
     """24000/1001 stays what it is; 29.97 means the fraction next to it with a denominator of at most 1001."""
-    value = Fraction(fps).limit_denominator(1001)
+    value = Fraction(fps).limit_denominator(1001) if math.isfinite(fps) else Fraction(0)
     if not 0 < value <= 1000:
         raise ValueError(f"fps must be more than 0 and at most 1000, got {fps}")
     return value

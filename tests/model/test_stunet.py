@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from einops import rearrange, repeat
 from torch import Tensor
 
-from model.inflation import ClipContext
+from model.inflation import ClipContext, TimeConv
 from model.stunet import STUNet
 from tests.model.families import FAMILIES, conditions, image_unet, of_frames
 
@@ -292,6 +292,42 @@ class TestTraining:
         self.loss(model).backward()
 
         assert torch.equal(model.down_blocks[0].temporal_blocks[0].conv_space.weight.grad, plain)
+
+
+class TestCompiled:
+    @pytest.mark.parametrize("frame_chunk", [None, 3])
+    def test_the_network_is_one_graph(self, frame_chunk):
+        model = small_model(temporal_conditioning=True)
+        model.set_frame_chunk(frame_chunk)
+        clip, arguments = random_clip(model, 2, 6), conditions(model, 2)
+        plain = predict(model, clip, arguments)
+
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+
+        torch.testing.assert_close(predict(compiled, clip, arguments), plain)
+
+
+class TestTimeConv:
+    def test_matmuls_and_convolution_agree(self):
+        """Wide layers are trained by another way than they are run."""
+        layer = TimeConv(128, 128, kernel=3)
+        clip = torch.randn(2, 128, 5, 6).contiguous(memory_format=torch.channels_last)
+
+        trained = layer(clip)
+        with torch.no_grad():
+            run = layer(clip)
+
+        assert trained.requires_grad
+        torch.testing.assert_close(trained, run, atol=1e-5, rtol=1e-4)
+
+    def test_a_still_clip_has_no_borders(self):
+        """Outside the clip its first and last frame go on, so that time has no edge in a still one."""
+        layer = TimeConv(4, 4, kernel=5)
+        still = torch.randn(1, 4, 1, 6).expand(1, 4, 7, 6)
+
+        out = layer(still)
+
+        torch.testing.assert_close(out, out[:, :, :1].expand_as(out))
 
 
 class TestFolders:
