@@ -15,25 +15,28 @@ from service.api.resources import open_resources
 from service.api.routes import content, events, health, index, models, text_to_video, videos
 from service.jobs.models import CatalogueError, read_catalogue
 from service.settings import Settings, SettingsError, load_settings
+from service.storage import Storage, StorageError
 
 DESCRIPTION = """Videos from prompts. A request becomes a job that ends as `completed`, `failed` or `cancelled`; look at
 it under `/v1/videos/{id}`, follow it under `/events`, download it under `/content`. Errors are RFC 9457 problems."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; it opens Redis and storage when it starts, not here.
+    """The application; it connects to Redis when it starts, not here.
 
     Raises:
         CatalogueError: a model folder has no usable `lumiere.json`.
         SettingsError: no Redis address is set.
+        StorageError: the folder for videos cannot be made.
     """
     if settings.redis_url is None:
         raise SettingsError("LUMIERE_REDIS_URL: must be set to the address of a Redis server")
     catalogue = read_catalogue(settings.model_dirs)
+    storage = Storage.open(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings, catalogue) as app.state.resources:
+        async with open_resources(settings, catalogue, storage) as app.state.resources:
             yield
 
     app = FastAPI(
@@ -60,7 +63,7 @@ def from_environment() -> FastAPI:
         settings = load_settings()
         configure_logging(settings.log_level)
         return create_app(settings)
-    except (SettingsError, CatalogueError) as error:
+    except (SettingsError, CatalogueError, StorageError) as error:
         sys.exit(f"lumiere gateway: {error}")
 
 

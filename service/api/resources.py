@@ -33,9 +33,10 @@ class Resources:
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, catalogue: Mapping[str, ModelCard]) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, catalogue: Mapping[str, ModelCard], storage: Storage
+) -> AsyncIterator[Resources]:
     """Connects lazily: the gateway starts, and says that it is not ready, while Redis is still down."""
-    storage = Storage.open(settings)
     records = JobRecords.connect(settings)
     stop_reaper = asyncio.Event()
     reaper = asyncio.create_task(run_reaper(records, stop_reaper), name="reaper")

@@ -74,6 +74,7 @@ def test_answers_soon_after_its_start(root: Path, model: Path, tmp_path: Path, r
         ({}, "LUMIERE_REDIS_URL"),
         ({"redis_url": "http://x"}, "LUMIERE_REDIS_URL"),
         ({"redis_url": "unix:///nowhere", "model_dirs": "/nowhere"}, "/nowhere"),
+        ({"redis_url": "unix:///nowhere", "data_dir": "/dev/null/data"}, "/dev/null/data"),
         ({"redis_url": "unix:///nowhere", "max_queued_jobs": "0"}, "LUMIERE_MAX_QUEUED_JOBS"),
     ],
 )
