@@ -139,13 +139,11 @@ class Supervisor(SimpleWorker):
         if claimed is None:
             log.info("%s is not to be run (any more)", job.id)
             return
-        self.set_state(WorkerStatus.BUSY)
         self.announce(WorkerState.BUSY, now=True)
         log.info("%s attempt %d: started", claimed.id, claimed.attempt)
         watch = AttemptWatch(claimed, self.horse, self.attempts, self.settings, self.shutdown, self.say_busy)
         end = watch.run()
         settle(claimed, end, self.attempts, self.storage, self.shutdown, self.settings.drain_seconds)
-        self.set_state(WorkerStatus.IDLE)
 
     def teardown(self) -> None:
         self.register_death()  # type: ignore[no-untyped-call]  # rq is typed in part

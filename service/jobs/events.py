@@ -22,6 +22,8 @@ from service.jobs.record import job_of_record
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
+READERS = 16
+"""How many followers may read at once: they leave connections of the pool to all others."""
 ENTRY_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 
@@ -40,9 +42,10 @@ async def follow(redis: Redis, job_id: str, last_event_id: str | None = None) ->
         RedisUnavailable: Redis did not answer; follow again from the last event seen.
     """
     position = last_event_id if last_event_id and ENTRY_ID.fullmatch(last_event_id) else None
-    async with listen(redis, job_id) as rung:
+    async with listen(redis, job_id) as (rung, turn):
         if position is None:
-            snapshot = await read_snapshot(redis, job_id)
+            async with turn:
+                snapshot = await read_snapshot(redis, job_id)
             yield snapshot
             if is_terminal(snapshot):
                 return
@@ -50,15 +53,18 @@ async def follow(redis: Redis, job_id: str, last_event_id: str | None = None) ->
         silent = True
         while True:
             rung.clear()
-            fresh = await read_after(redis, job_id, position)
+            async with turn:
+                fresh = await read_after(redis, job_id, position)
             for event in fresh:
                 yield event
                 if is_terminal(event):
                     return
                 position = event.id
             if silent and not fresh:
-                snapshot = await read_snapshot(redis, job_id)
-                if is_terminal(snapshot) and not await read_after(redis, job_id, position):
+                async with turn:
+                    snapshot = await read_snapshot(redis, job_id)
+                    fresh = await read_after(redis, job_id, position)
+                if is_terminal(snapshot) and not fresh:
                     yield snapshot
                     return
             silent = not fresh and not await rings(rung, POLL_SECONDS)
@@ -124,6 +130,7 @@ class Bell:
         self.redis = redis
         self.waiting: dict[str, set[asyncio.Event]] = {}
         self.subscribed = asyncio.Event()
+        self.turn = asyncio.Semaphore(READERS)
         self.task = asyncio.create_task(self.ring())
 
     async def ring(self) -> None:
@@ -151,14 +158,17 @@ _bells: dict[Redis, Bell] = {}
 
 
 @asynccontextmanager
-async def listen(redis: Redis, job_id: str) -> AsyncIterator[asyncio.Event]:
-    """An event that is set whenever the job's stream grows. All listeners on one client share one bell."""
+async def listen(redis: Redis, job_id: str) -> AsyncIterator[tuple[asyncio.Event, asyncio.Semaphore]]:
+    """An event that is set whenever the job's stream grows, and the turn to take for reading it.
+
+    All listeners on one client share one bell.
+    """
     bell = _bells.get(redis) or _bells.setdefault(redis, Bell(redis))
     rung = asyncio.Event()
     bell.waiting.setdefault(job_id, set()).add(rung)
     try:
         await rings(bell.subscribed, POLL_SECONDS)
-        yield rung
+        yield rung, bell.turn
     finally:
         bell.waiting[job_id].discard(rung)
         if not bell.waiting[job_id]:

@@ -23,6 +23,8 @@ async def run_reaper(records: JobRecords, stop: asyncio.Event) -> None:
             passes += 1
         except RedisUnavailable as error:
             log.warning("reaper waits: %s", error)
+        except Exception:  # whatever is wrong with one pass, the jobs of dead workers need the next one
+            log.exception("a pass of the reaper failed")
         try:
             await asyncio.wait_for(stop.wait(), records.policy.reap_interval_seconds)
         except TimeoutError:

@@ -108,6 +108,7 @@ class JobRecords:
             self.policy.max_queued_jobs,
             known,
             hashlib.sha256((fingerprint or text).encode()).hexdigest(),
+            WORKER_TTL_MS,
         ]
         with redis_errors():
             verdict, subject = await self._accept(args=arguments)
@@ -115,9 +116,8 @@ class JobRecords:
             raise QueueFull(int(subject))
         if verdict == "conflict":
             raise IdempotencyConflict(subject)
-        job = await self.get(subject)
-        if job is None:  # deleted, or expired, between the two calls
-            raise IdempotencyConflict(subject)
+        job = job_of_view(subject)
+        assert job is not None
         return Accepted(job=job, replayed=verdict == "replayed")
 
     async def get(self, job_id: str) -> Job | None:
@@ -252,8 +252,8 @@ def worker_of(name: str, fields: Mapping[str, str], seen_seconds_ago: float) -> 
 
 
 def job_of_view(view: Sequence[Any]) -> Job | None:
-    """The job in an answer of read.lua; queued ones with their position and ETA, running ones with what is left."""
-    flat, now, rank, length, waiting_cost, workers, step_seconds, cost_seconds = view
+    """The job in a view of common.lua; queued ones with their position and ETA, running ones with what is left."""
+    flat, now, rank, length, waiting_cost, running_seconds, workers, step_seconds, cost_seconds = view
     if not flat:
         return None
     record = dict(zip(flat[::2], flat[1::2], strict=True))
@@ -265,6 +265,7 @@ def job_of_view(view: Sequence[Any]) -> Job | None:
     eta = queue_eta(
         job.spec,
         ahead=float(waiting_cost) * rank / length if length else 0.0,
+        running=float(running_seconds),
         workers=workers,
         step_seconds=float(step_seconds) if step_seconds else None,
         cost_seconds=float(cost_seconds) if cost_seconds else None,
@@ -273,18 +274,18 @@ def job_of_view(view: Sequence[Any]) -> Job | None:
 
 
 def queue_eta(
-    spec: JobSpec, *, ahead: float, workers: int, step_seconds: float | None, cost_seconds: float | None
+    spec: JobSpec, *, ahead: float, running: float, workers: int, step_seconds: float | None, cost_seconds: float | None
 ) -> float | None:
     """Seconds until a queued job's video is expected: the work ahead of it shared by all workers, then its own.
 
     Args:
-        ahead: cost of the jobs ahead of it.
+        ahead: cost of the jobs ahead of it; running: seconds left of the jobs in progress.
         step_seconds: learned seconds per step of this shape; cost_seconds: per unit of cost of this model.
     """
     if workers < 1 or cost_seconds is None:
         return None
     own = step_seconds * spec.num_inference_steps if step_seconds else cost_seconds * spec.cost
-    return round(ahead * cost_seconds / workers + own, 1)
+    return round((ahead * cost_seconds + running) / workers + own, 1)
 
 
 def job_of_record(record: Mapping[str, str]) -> Job:

@@ -80,8 +80,8 @@ def accept_blocking(client: redis.Redis, job_id: str, *, bound: int = 1000, key:
     """The script as `JobRecords.accept` calls it, from a thread."""
     spec = example_spec()
     arguments: list[Any] = [job_id, spec.model_dump_json(), "lumiere", spec.model, spec.shape, spec.cost, 4, 60, bound]
-    reply: list[str] = client.register_script(script("accept"))(args=[*arguments, key, "print"])
-    return reply
+    verdict, subject = client.register_script(script("accept"))(args=[*arguments, key, "print", 10_000])
+    return [verdict, dict(zip(subject[0][::2], subject[0][1::2], strict=True))["id"] if verdict != "full" else ""]
 
 
 def hammer(redis_url: str, calls: int, threads: int, **options: Any) -> list[list[str]]:
@@ -135,6 +135,11 @@ async def test_position_and_eta(records: JobRecords, attempts: Attempts, blockin
     attempts.announce(WorkerInfo(name="v", state=WorkerState.BUSY, models=("lumiere-mini",), seen_seconds_ago=0))
     last = await records.get(jobs[3].id)
     assert last is not None and last.eta_seconds == 4.0
+    running = run(jobs[0].id, attempts)
+    attempts.beat(running, Progress("denoise", 5, 10, 47, 1.0, True))
+    last = await records.get(jobs[3].id)
+    assert last is not None and last.eta_seconds == pytest.approx(2 + (2 + 1) / 2, abs=0.2)
+    attempts.complete(running, example_result(running))
     for job in jobs:
         await records.cancel(job.id)
     assert not blocking.exists(QUEUE.cost, QUEUE.waiting, QUEUE.rq_list)

@@ -35,8 +35,8 @@ def plant(client: redis.Redis, name: str, **fields: Any) -> None:
 
 async def test_hostile_rq_jobs_are_refused(
     records: JobRecords,
-    settings: Settings,
-    start_worker: StartWorker,
+    shared_settings: Settings,
+    worker: WorkerProcess,
     redis_url: str,
     tmp_path: Path,
     blocking: redis.Redis,

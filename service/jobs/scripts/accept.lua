@@ -1,12 +1,14 @@
 -- Accepts a job: idempotency key, queue bound, record, event and RQ job in one step.
--- ARGV: id, spec, queue, model, shape, cost, steps, retention s, max queued, idempotency key or '', fingerprint
--- Returns: 'accepted' id | 'replayed' id | 'conflict' id | 'full' length
-local id, spec, queue, model, shape, cost, steps, retention, max_queued, idempotency, fingerprint =
+-- ARGV: id, spec, queue, model, shape, cost, steps, retention s, max queued, idempotency key or '', fingerprint,
+--       worker TTL ms
+-- Returns: 'accepted' view | 'replayed' view | 'conflict' id | 'full' length
+local id, spec, queue, model, shape, cost, steps, retention, max_queued, idempotency, fingerprint, worker_ttl =
   unpack(ARGV)
 if idempotency ~= '' then
   local known, known_print = unpack(redis.call('HMGET', idempotency, 'job', 'fingerprint'))
   if known and redis.call('EXISTS', job_key(known)) == 1 then
-    return {known_print == fingerprint and 'replayed' or 'conflict', known}
+    if known_print ~= fingerprint then return {'conflict', known} end
+    return {'replayed', view(known, tonumber(worker_ttl))}
   end
 end
 local length = redis.call('ZCARD', waiting_key(queue))
@@ -25,4 +27,4 @@ redis.call('ZADD', JOBS, text_ms(now), id)
 enter_queue(id)
 dispatch(id, false)
 emit(id, 'state')
-return {'accepted', id}
+return {'accepted', view(id, tonumber(worker_ttl))}

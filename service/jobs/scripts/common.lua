@@ -6,8 +6,8 @@ local PREFIX, RQ = 'lumiere:', 'rq:'
 local JOBS, LEASES, DELAYED = PREFIX .. 'jobs', PREFIX .. 'leases', PREFIX .. 'delayed'
 local OUTBOX, SPEED, BELL = PREFIX .. 'outbox', PREFIX .. 'speed', PREFIX .. 'events'
 local FUNCTION = 'workers.tasks.generate_video'
-local STREAM_LENGTH, OUTBOX_LENGTH = 1000, 100000
-local DAY = 86400
+local STREAM_LENGTH, OUTBOX_LENGTH = 256, 100000
+local HOUR, DAY = 3600 * 1000, 86400 * 1000
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -102,9 +102,9 @@ local function finish(id, state, result, failure)
   redis.call('XADD', OUTBOX, 'MAXLEN', '~', OUTBOX_LENGTH, '*', 'id', 'evt_' .. string.sub(id, -26),
     'type', 'video.' .. state, 'job', id, 'created_ms', text_ms(now))
   redis.call('PEXPIRE', key, retention)
-  redis.call('PEXPIRE', key .. ':events', retention)
+  redis.call('PEXPIRE', key .. ':events', math.min(retention, HOUR))  -- the record alone tells the end after that
   local idempotency = (fields(id, 'idempotency'))
-  if idempotency then redis.call('PEXPIRE', idempotency, math.max(retention, DAY * 1000)) end
+  if idempotency then redis.call('PEXPIRE', idempotency, math.max(retention, DAY)) end
 end
 
 local CANCELLED = cjson.encode({code = 'cancelled', message = 'the job was cancelled', retryable = false})
@@ -141,4 +141,35 @@ end
 local function is_current(id, attempt)
   local state, current = fields(id, 'state', 'attempt')
   return state == 'in_progress' and current == attempt
+end
+
+-- Seconds that the jobs in progress of a queue still need, as far as is known.
+local function running_seconds(queue, now)
+  local total = 0
+  for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
+    local its_queue, eta, shape, steps, started = fields(id, 'queue', 'eta_ms', 'shape', 'steps_total', 'started_ms')
+    if its_queue == queue then
+      if not eta then
+        local step_seconds = redis.call('HGET', SPEED, shape)
+        eta = tonumber(started) + (step_seconds and tonumber(step_seconds) * tonumber(steps) * 1000 or 0)
+      end
+      total = total + math.max(tonumber(eta) - now, 0) / 1000
+    end
+  end
+  return total
+end
+
+-- A job as it is now, with what its place in the queue and its speed can be told from:
+-- record (flat list), now ms, rank or -1, queue length, cost of the queue, seconds left of the jobs in progress,
+-- workers with a warm model, learned seconds per step of its shape or '', per unit of cost of its model or ''
+local function view(id, worker_ttl)
+  local now, record = now_ms(), redis.call('HGETALL', job_key(id))
+  local state, queue, shape, model = fields(id, 'state', 'queue', 'shape', 'model')
+  if state ~= 'queued' then return {record, text_ms(now), -1, 0, '0', '0', 0, '', ''} end
+  return {
+    record, text_ms(now), redis.call('ZRANK', waiting_key(queue), id) or -1, redis.call('ZCARD', waiting_key(queue)),
+    redis.call('GET', cost_key(queue)) or '0', tostring(running_seconds(queue, now)),
+    redis.call('ZCOUNT', waiting_key(queue) .. ':workers', text_ms(now - worker_ttl), '+inf'),
+    redis.call('HGET', SPEED, shape) or '', redis.call('HGET', SPEED, model) or '',
+  }
 end
