@@ -1,4 +1,4 @@
-"""`lumiere evaluate`: how often the model shows what a prompt says, on combinations it never saw, with contact sheets."""
+"""`lumiere evaluate`: how often the model shows what a prompt says, on combinations it never saw."""
 
 from pathlib import Path
 from typing import Annotated

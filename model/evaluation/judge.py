@@ -23,22 +23,24 @@ from model.training.scenes.render import frame_times, render
 JUDGED_FRAMES = 16
 STRIDE = 5
 """JUDGED_FRAMES frames STRIDE apart span a clip of 80."""
+JUDGED_SIZE = 32
+"""Pixels along each side of what the judge sees."""
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
 
 
 class Judge(nn.Module):
-    """Logits per attribute for clips (n, 3, JUDGED_FRAMES, 64, 64) in [-1, 1]."""
+    """Logits per attribute for clips (n, 3, JUDGED_FRAMES, JUDGED_SIZE, JUDGED_SIZE) in [-1, 1]."""
 
-    def __init__(self, width: int = 24, features: int = 160) -> None:
+    def __init__(self, width: int = 32, features: int = 160) -> None:
         super().__init__()
-        widths = (3, width, 2 * width, 4 * width, 4 * width)
+        widths = (3, width, 2 * width, 3 * width, 4 * width)
         self.frames = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GroupNorm(8, b), nn.SiLU())
                 for a, b in pairwise(widths)
             ),
             nn.Flatten(),
-            nn.Linear(4 * width * 16, features),
+            nn.Linear(4 * width * (JUDGED_SIZE // 16) ** 2, features),
         )
         self.time = nn.Sequential(
             nn.Conv1d(features, features, 3, padding=1),
@@ -61,7 +63,7 @@ class Judge(nn.Module):
 
 @dataclass(frozen=True)
 class JudgeTraining:
-    steps: int = 700
+    steps: int = 1200
     batch: int = 32
     learning_rate: float = 2e-3
     seed: int = 77
@@ -70,7 +72,7 @@ class JudgeTraining:
 def rendered_clips(n: int, seed: int) -> tuple[Tensor, Scenes]:
     """Clips of any combination, held-out ones included: the judge must know the whole world."""
     scenes = sample_scenes(n, torch.Generator().manual_seed(seed), split="any", plain_share=0.6)
-    return render(scenes, frame_times(JUDGED_FRAMES, STRIDE)), scenes
+    return render(scenes, frame_times(JUDGED_FRAMES, STRIDE), JUDGED_SIZE), scenes
 
 
 def disturbed(clips: Tensor, generator: torch.Generator) -> Tensor:
@@ -78,7 +80,7 @@ def disturbed(clips: Tensor, generator: torch.Generator) -> Tensor:
     amount = torch.rand(4, generator=generator)
     if amount[0] < 0.6:
         flat = rearrange(clips, "n c t h w -> (n t) c h w")
-        small = F.interpolate(flat, scale_factor=1 / (1 + 1.2 * float(amount[1])), mode="area")
+        small = F.interpolate(flat, scale_factor=1 / (1 + 0.8 * float(amount[1])), mode="area")
         clips = rearrange(
             F.interpolate(small, size=flat.shape[-2:], mode="bilinear"), "(n t) c h w -> n c t h w", t=clips.shape[2]
         )
@@ -114,11 +116,10 @@ def load_judge(path: Path = WEIGHTS) -> Judge:
 
 @torch.no_grad()
 def judged(judge: Judge, clips: Tensor) -> list[dict[str, str]]:
-    """The named attributes of each clip. clips: (n, 3, t, h, w) in [-1, 1], any size, t frames spanning five seconds."""
+    """The named attributes of each clip (n, 3, t, h, w) in [-1, 1] of any size, its t frames spanning five seconds."""
     pick = torch.linspace(0, clips.shape[2] - 1, (JUDGED_FRAMES - 1) * STRIDE + 1).round().long()[::STRIDE]
     frames = rearrange(clips[:, :, pick], "n c t h w -> (n t) c h w")
-    if frames.shape[-2:] != (64, 64):
-        frames = F.interpolate(frames, size=(64, 64), mode="area")
+    frames = F.interpolate(frames, size=(JUDGED_SIZE, JUDGED_SIZE), mode="area")
     answers = judge(rearrange(frames, "(n t) c h w -> n c t h w", t=JUDGED_FRAMES))
     return [
         {name: ATTRIBUTES[name][int(logits[i].argmax())] for name, logits in answers.items()} for i in range(len(clips))

@@ -70,7 +70,7 @@ def dominant_colour(frames: Frames) -> str:
 
 
 def _perceptual(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Colours (n, 3) in [0, 1] as points in the hue-chroma-value cone, where hue counts only as far as there is chroma."""
+    """Colours (n, 3) in [0, 1] as points in the hue-chroma-value cone: hue counts only as far as there is chroma."""
     hsv = np.array([colorsys.rgb_to_hsv(*colour) for colour in rgb])
     angle, chroma, value = 2 * np.pi * hsv[:, 0], hsv[:, 1] * hsv[:, 2], hsv[:, 2]
     return np.stack([2 * chroma * np.cos(angle), 2 * chroma * np.sin(angle), value], axis=1)

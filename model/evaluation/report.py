@@ -25,7 +25,7 @@ SHEET_COLUMNS = 8
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Shares of videos that show what their prompt says, the judge's own accuracy on rendered clips, and how they move."""
+    """Shares of videos that show what their prompt says, the accuracy of the judge, and how the videos move."""
 
     prompts: int
     split: str

@@ -42,10 +42,17 @@ def text(folder: Folder = RUN, scale: Scale = 1.0) -> None:
 
 
 @app.command()
-def images(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, seconds: Seconds = None) -> None:
+def images(
+    folder: Folder = RUN,
+    device: Device = DEVICE,
+    scale: Scale = 1.0,
+    seconds: Seconds = None,
+    start_from: Annotated[Path | None, typer.Option(help="A finished model folder to begin with.")] = None,
+) -> None:
     """Stage 1: the text-to-image U-Net, on single frames."""
     config = ImageModelConfig()
-    train_image_model(replace(config, schedule=scaled(config.schedule, scale)), folder, device, seconds)
+    schedule = scaled(config.schedule, scale)
+    train_image_model(replace(config, schedule=schedule), folder, device, seconds, start_from)
 
 
 @app.command()

@@ -62,5 +62,5 @@ def assemble(run: Path, out: Path) -> None:
         scheduler=flow_scheduler(),
         patch_size=PATCH,
     )
-    pipeline.save_pretrained(out, safe_serialization=True)
+    pipeline.save_pretrained(out, safe_serialization=True, max_shard_size="15MB")
     (out / "lumiere.json").write_text(json.dumps(CARD, indent=2) + "\n")

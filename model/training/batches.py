@@ -1,6 +1,7 @@
 """Endless batches of rendered clips with tokenized captions; batch i is a function of (seed, i) alone, so training
 resumes exactly."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ class Batch:
         return 1 + SUBJECT_WEIGHT * (self.cover.float() / 255)
 
 
-def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: int) -> Batch:
-    """The `index`-th batch of the endless sequence."""
+def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: int, device: str = "cpu") -> Batch:
+    """The `index`-th batch of the endless sequence, rendered on `device`."""
     seed = (config.seed * 1_000_003 + index) % 2**31
     generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
     scenes = sample_scenes(config.scenes, generator)
@@ -67,7 +68,7 @@ def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: i
         offset = torch.randint(slack + 1, (config.scenes, 1), generator=generator) * (slack < config.stride)
         times = (offset + torch.arange(config.frames) * config.stride) / FRAME_RATE
     texts = [caption.text if rng.random() >= config.caption_dropout else "" for caption in captions(scenes, rng)]
-    frames, cover = render_with_cover(scenes, times, config.size)
+    frames, cover = render_with_cover(scenes.to(device), times, config.size)
     return Batch(_bytes((frames + 1) / 2), _bytes(cover), tokenize(tokenizer, texts))
 
 
@@ -92,8 +93,10 @@ class RenderedBatches(IterableDataset[Batch]):
 
 
 def batch_loader(
-    config: BatchConfig, tokenizer: PreTrainedTokenizerFast, start: int, workers: int = 1
+    config: BatchConfig, tokenizer: PreTrainedTokenizerFast, start: int, device: str = "cpu", workers: int = 1
 ) -> Iterator[Batch]:
-    """An iterator over batches `start`, `start` + 1, …, rendered ahead by worker processes."""
+    """Batches `start`, `start` + 1, …: rendered ahead by worker processes for the CPU, in place on another device."""
+    if device != "cpu":
+        return (make_batch(config, tokenizer, index, device) for index in itertools.count(start))
     batches = RenderedBatches(config, tokenizer, start)
-    return iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+    return iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4))

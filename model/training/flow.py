@@ -20,6 +20,11 @@ def sample_times(n: int, shift: float, generator: torch.Generator) -> Tensor:
     return shift * t / (1 + (shift - 1) * t)
 
 
+def mixed_precision(device: str) -> torch.autocast:
+    """bfloat16 arithmetic on GPUs; on CPUs, few of which have it in hardware, none."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu")
+
+
 def noised(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """x_t for t of shape (b,) and samples of any shape (b, ...)."""
     t = t.view(-1, *[1] * (clean.ndim - 1))

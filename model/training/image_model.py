@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from model.folding import fold, unfold
+from model.stunet import STUNet
 from model.training.batches import Batch, BatchConfig, batch_loader
-from model.training.flow import TIMESTEPS, flow_loss, noised, sample_times
+from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
 from model.training.session import Schedule, Session
 from model.training.text_encoder import tokenize
 
@@ -77,14 +78,24 @@ def folded_stills(video: Tensor, patch: int = PATCH) -> Tensor:
 
 
 def train_image_model(
-    config: ImageModelConfig, folder: Path, device: str = "cpu", stop_after: float | None = None
+    config: ImageModelConfig,
+    folder: Path,
+    device: str = "cpu",
+    stop_after: float | None = None,
+    start_from: Path | None = None,
 ) -> None:
-    """Trains (or goes on training) and writes `unet2d/` below `folder`, which already holds the text encoder of
-    stage 0."""
+    """Trains (or goes on training) and writes `unet2d/` below `folder`, which already holds the text encoder of stage 0.
+
+    `start_from`: a finished model folder whose image layers a new run begins with.
+    """
     torch.manual_seed(config.data.seed)
     encoder, tokenizer = load_text_encoder(folder)
     encoder.to(device)
-    unet = build_image_unet(config).to(device)
+    unet = build_image_unet(config)
+    if start_from is not None:
+        trained = STUNet.from_pretrained(start_from / "unet", local_files_only=True).float().state_dict()
+        unet.load_state_dict({name: value for name, value in trained.items() if "temporal_" not in name})
+    unet.to(device)
     session = Session(folder / "stage1-images", dict(unet.named_parameters()), config.schedule)
     session.resume()
 
@@ -95,13 +106,15 @@ def train_image_model(
         text = encoder(batch.tokens.to(device)).last_hidden_state.repeat_interleave(config.data.frames, 0)
         t = sample_times(len(clean), config.shift, generator).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
-        return flow_loss(unet(noised(clean, noise, t), t * TIMESTEPS, text).sample, clean, t, salience)
+        with mixed_precision(device):
+            predicted = unet(noised(clean, noise, t), t * TIMESTEPS, text).sample
+        return flow_loss(predicted, clean, t, salience)
 
     def sample(step: int) -> None:
         pictures = sample_pictures(unet, encoder, tokenizer, list(SAMPLE_PROMPTS), steps=20, guidance=3.0)
         save_picture_row(pictures, session.folder / f"samples-{step:06d}.png")
 
-    session.run(batch_loader(config.data, tokenizer, session.step), loss_of, sample, stop_after)
+    session.run(batch_loader(config.data, tokenizer, session.step, device), loss_of, sample, stop_after)
     session.average.swap(session.parameters)
     unet.save_pretrained(folder / "unet2d")
     session.average.swap(session.parameters)

@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, PreTrainedTokenizerFast
 from model.folding import fold, unfold
 from model.stunet import STUNet
 from model.training.batches import Batch, BatchConfig, batch_loader
-from model.training.flow import TIMESTEPS, flow_loss, noised, sample_times
+from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
 from model.training.image_model import PATCH, SAMPLE_PROMPTS, euler_flow, load_text_encoder, save_picture_row
 from model.training.scenes.render import contact_row
 from model.training.session import Schedule, Session
@@ -99,7 +99,8 @@ def train_phase(
         t = sample_times(len(clean), shift, generator).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
         interval = float(phase.data.stride)
-        predicted = unet(noised(clean, noise, t), t * TIMESTEPS, text, frame_interval=interval).sample
+        with mixed_precision(device):
+            predicted = unet(noised(clean, noise, t), t * TIMESTEPS, text, frame_interval=interval).sample
         return flow_loss(predicted, clean, t, salience)
 
     def sample(step: int) -> None:
@@ -108,7 +109,7 @@ def train_phase(
         )
         save_picture_row(contact_row(clips, columns=8)[None], session.folder / f"samples-{step:06d}.png", scale=2)
 
-    session.run(batch_loader(phase.data, tokenizer, session.step), loss_of, sample, stop_after)
+    session.run(batch_loader(phase.data, tokenizer, session.step, device), loss_of, sample, stop_after)
 
 
 @torch.no_grad()

@@ -88,6 +88,9 @@ class Scenes:
     def __getitem__(self, index: slice | Tensor) -> "Scenes":
         return Scenes(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
+    def to(self, device: torch.device | str) -> "Scenes":
+        return Scenes(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
     def names(self, i: int) -> dict[str, str]:
         """The attributes of clip `i` by name."""
         return {name: values[int(getattr(self, name)[i])] for name, values in ATTRIBUTES.items()}
