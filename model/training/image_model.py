@@ -84,7 +84,7 @@ def train_image_model(
     stop_after: float | None = None,
     start_from: Path | None = None,
 ) -> None:
-    """Trains (or goes on training) and writes `unet2d/` below `folder`, which already holds the text encoder of stage 0.
+    """Trains (or goes on training) and writes `unet2d/` below `folder`, which already holds the text encoder.
 
     `start_from`: a finished model folder whose image layers a new run begins with.
     """
