@@ -22,7 +22,7 @@ def test_a_written_clip_is_read_back(tmp_path):
 
     assert fps == 16
     assert read.shape == frames.shape
-    assert np.abs(read.astype(int) - frames).mean() < 2.5
+    assert np.abs(read.astype(int) - frames).mean() < 3.5  # 2.6 of it by halving the chroma
 
 
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (200, 120, 40)])
