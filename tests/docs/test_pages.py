@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 import pytest
 import typer.main
 import yaml
+from pydantic import BaseModel
 
+from service.api.schemas import TextToVideoRequest, Video
 from service.cli.main import app
 from service.settings import ENV_PREFIX, Settings
 from tests.docs.pages import PAGES, ROOT, name
@@ -77,6 +79,13 @@ def test_every_command_is_documented() -> None:
     text = (ROOT / "docs" / "command-line.md").read_text()
 
     assert set(re.findall(r"^\| `(lumiere [a-z ]+)` \|", text, re.MULTILINE)) == command_names()
+
+
+@pytest.mark.parametrize("shape", [Video, TextToVideoRequest])
+def test_every_field_is_documented(shape: type[BaseModel]) -> None:
+    text = (ROOT / "docs" / "http-api.md").read_text()
+
+    assert {field for field in shape.model_fields if f"`{field}`" not in text} == set()
 
 
 def test_every_task_has_a_route() -> None:
