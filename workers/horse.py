@@ -45,7 +45,7 @@ class RunFailed(Exception):
         self.outcome = Failed(code, message, retry=retry, broken=broken)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rendering:
     """A finished video file and the facts about it."""
 

@@ -19,23 +19,26 @@ class ProgressMeter:
         self.clock = clock
         self.started = clock()
         self.told = -TELL_SECONDS
-        self.latest = Stepped("", 0, 0)
+        self.stage = ""
+        self.step = self.steps = 0
         self.percent = 0
 
     def read(self, message: Stepped) -> Progress:
-        """The progress after this message, to be told when it is news and the last event is old enough."""
+        """The progress after this message; a stage without steps leaves the count of steps as it was."""
         now = self.clock()
         ended = 0 < message.steps == message.step
-        news = message.stage != self.latest.stage or ended or now - self.told >= TELL_SECONDS
+        news = message.stage != self.stage or ended or now - self.told >= TELL_SECONDS
         if news:
             self.told = now
-        self.latest = message
+        self.stage = message.stage
+        if message.steps:
+            self.step, self.steps = message.step, message.steps
         reached = 95 * message.step // message.steps if message.steps else LATE_STAGES.get(message.stage, 0)
         self.percent = max(self.percent, min(reached, 99))
         return Progress(
             stage=message.stage,
-            step=message.step,
-            steps=message.steps,
+            step=self.step,
+            steps=self.steps,
             percent=self.percent,
             eta_seconds=self.eta(message, now),
             tell=news,

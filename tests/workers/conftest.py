@@ -55,7 +55,7 @@ class WorkerProcess:
         self.process.kill()
         self.process.wait(10)
 
-    def wait(self, seconds: float = 15) -> int:
+    def wait(self, seconds: float = 60) -> int:
         return self.process.wait(seconds)
 
 
@@ -69,7 +69,7 @@ def fault_settings(folder: Path, redis_url: str) -> Settings:
         redis_url=redis_url,
         data_dir=folder / "data",
         model_dirs=[write_model_folder(folder / "model")],
-        lease_seconds=1.5,
+        lease_seconds=2,
         max_attempts=2,
         stall_seconds=2,
         cancel_grace_seconds=0.5,
@@ -77,11 +77,14 @@ def fault_settings(folder: Path, redis_url: str) -> Settings:
     )
 
 
+SHARED_QUEUE = "shared"
+
+
 class SharedWorker:
     """One worker for all tests that leave it alive; Redis is emptied under it between them."""
 
     def __init__(self, folder: Path, redis_url: str) -> None:
-        self.settings = fault_settings(folder, redis_url)
+        self.settings = fault_settings(folder, redis_url).model_copy(update={"queue_name": SHARED_QUEUE})
         self.log = folder / "worker.log"
         self.process: WorkerProcess | None = None
 
@@ -113,10 +116,11 @@ def worker(shared: SharedWorker, redis_url: str) -> Iterator[WorkerProcess]:
 
 
 @pytest_asyncio.fixture
-async def records(settings: Settings) -> AsyncIterator[JobRecords]:
-    """Records with a reaper that runs, as in a gateway."""
+async def records(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[JobRecords]:
+    """Records with a reaper that runs, as in a gateway; on the shared worker's queue for tests that ask for it."""
     assert settings.redis_url is not None
     policy = JobPolicy(
+        queue_name=SHARED_QUEUE if "worker" in request.fixturenames else settings.queue_name,
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         backoff_seconds=(0.1, 0.2, 0.4),

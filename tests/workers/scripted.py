@@ -38,7 +38,16 @@ class ScriptedRuntime:
             if step == script.get("at") and first_time(script.get("once")):
                 misbehave(script["do"])
             on_step("denoise", step, spec.num_inference_steps)
-        return Rendering(path, spec.width, spec.height, spec.num_frames, spec.fps, self.dtype, "none", {"denoise": 0.1})
+        return Rendering(
+            path=path,
+            width=spec.width,
+            height=spec.height,
+            num_frames=spec.num_frames,
+            fps=spec.fps,
+            dtype=self.dtype,
+            upscale="none",
+            timings={"denoise": 0.1},
+        )
 
 
 def first_time(marker: str | None) -> bool:

@@ -1,7 +1,6 @@
 """Whatever dies, every accepted job ends in exactly one terminal state, with one result and one event."""
 
 import signal
-import time
 from pathlib import Path
 
 import psutil
@@ -50,7 +49,7 @@ async def test_a_killed_worker_takes_its_horse_along_and_the_next_one_finishes_i
     await until_step(records, accepted.job.id, 3)
     (horse,) = first.horses()
     first.kill()
-    await until(lambda: not horse.is_running() or horse.status() == psutil.STATUS_ZOMBIE, seconds=3)
+    await until(lambda: not horse.is_running() or horse.status() == psutil.STATUS_ZOMBIE)
     start_worker()
     job = await until_ended(records, accepted.job.id)
     assert job.attempt == 2
@@ -63,10 +62,12 @@ async def test_a_killed_horse_is_noticed_at_once_and_replaced(
     accepted = await records.accept(scripted(steps=30, step_seconds=0.04))
     await until_step(records, accepted.job.id, 3)
     (horse,) = worker.horses()
-    killed_at = time.monotonic()
     horse.kill()
     await until_state(records, accepted.job.id, JobState.QUEUED)
-    assert time.monotonic() - killed_at < 1.0
+    reason = events_of(accepted.job.id, blocking)[-1]["reason"]
+    assert reason == "worker_crashed" and "attempt 1: retry" in worker.log.read_text(), (
+        "noticed by the supervisor itself"
+    )
     job = await until_ended(records, accepted.job.id)
     assert job.attempt == 2
     assert_completed_once(job, shared_settings, blocking)
@@ -99,7 +100,7 @@ async def test_failures_of_an_attempt_are_retried(
     faults = ("crash", "raise", "full", "broken", "hang")
     accepted = [(await records.accept(scripted(at=2, do=fault, once=tmp_path / fault))).job.id for fault in faults]
     for job_id in accepted:
-        job = await until_ended(records, job_id, seconds=30)
+        job = await until_ended(records, job_id)
         assert job.attempt == 2
         assert_completed_once(job, shared_settings, blocking)
 
@@ -111,7 +112,7 @@ async def test_failures_that_repeat_end_the_job_and_leave_the_worker_alive(
     accepted = {fault: (await records.accept(scripted(at=2, do=fault))).job.id for fault in faults}
     healthy = await records.accept(scripted())
     for fault, code in faults.items():
-        job = await until_ended(records, accepted[fault], seconds=30)
+        job = await until_ended(records, accepted[fault])
         assert (job.state, job.attempt) == (JobState.FAILED, 2)
         assert job.error is not None and (job.error.code, job.error.retryable) == (code, True)
         assert ("signal 9" in job.error.message) == (fault == "crash")

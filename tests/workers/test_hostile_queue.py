@@ -14,10 +14,10 @@ from service.jobs.contract import new_job_id
 from service.jobs.queue import GENERATE_VIDEO
 from service.jobs.record import JobRecords
 from service.settings import Settings
-from tests.workers.conftest import WorkerProcess
+from tests.workers.conftest import SHARED_QUEUE, WorkerProcess
 from tests.workers.watching import assert_completed_once, scripted, until, until_ended
 
-QUEUE = keys.QueueKeys("lumiere")
+QUEUE = keys.QueueKeys(SHARED_QUEUE)
 
 
 class Payload:
@@ -29,7 +29,7 @@ class Payload:
 
 
 def plant(client: redis.Redis, name: str, **fields: Any) -> None:
-    client.hset(keys.RQ_JOB_PREFIX + name, mapping={"origin": "lumiere", "status": "queued", **fields})
+    client.hset(keys.RQ_JOB_PREFIX + name, mapping={"origin": SHARED_QUEUE, "status": "queued", **fields})
     client.rpush(QUEUE.rq_list, name)
 
 
@@ -61,13 +61,13 @@ async def test_hostile_rq_jobs_are_refused(
     accepted = await records.accept(scripted())
     with redis.Redis.from_url(redis_url) as client:  # callbacks on a job of ours change nothing
         client.hset(keys.RQ_JOB_PREFIX + keys.attempt_name(accepted.job.id, 1), mapping=callbacks)
-    job = await until_ended(records, accepted.job.id, seconds=30)
+    job = await until_ended(records, accepted.job.id)
     with connect_blocking(redis_url) as blocking:
         assert_completed_once(job, shared_settings, blocking)
     assert not marker.exists()
     assert worker.process.poll() is None
     with redis.Redis.from_url(redis_url) as client:
-        await until(lambda: client.llen(QUEUE.rq_list) == client.llen(QUEUE.rq_popped) == 0, seconds=10)
+        await until(lambda: client.llen(QUEUE.rq_list) == client.llen(QUEUE.rq_popped) == 0)
         left = [key for key in client.keys("rq:job:*") if client.type(key) == b"hash"]
         assert left == []
 

@@ -19,7 +19,7 @@ from service.jobs.record import JobRecords
 from service.settings import Settings
 from tests.redis_server import RedisServer
 from tests.workers.conftest import StartWorker, WorkerProcess
-from tests.workers.watching import assert_completed_once, scripted, until, until_ended, until_step
+from tests.workers.watching import WAIT_SECONDS, assert_completed_once, scripted, until, until_ended, until_step
 
 
 class TestRedis:
@@ -68,7 +68,7 @@ async def states(records: JobRecords) -> list[tuple[str, str]]:
 
 async def until_worker(records: JobRecords, state: str) -> str:
     """The detail of the one worker once it is in this state."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT_SECONDS
     while True:
         for seen, detail in await states(records):
             if seen == state:

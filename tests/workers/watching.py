@@ -15,6 +15,9 @@ from service.settings import Settings
 from tests.jobs.examples import example_spec
 from tests.workers.scripted import expected_bytes
 
+WAIT_SECONDS = 60.0
+"""Only a broken job system takes as long, even on a machine with better things to do."""
+
 
 def scripted(steps: int = 4, seed: int = 7, **script: Any) -> JobSpec:
     """A job for the scripted runtime; see there for what the script can say."""
@@ -22,7 +25,7 @@ def scripted(steps: int = 4, seed: int = 7, **script: Any) -> JobSpec:
     return example_spec(prompt=prompt, num_inference_steps=steps, seed=seed)
 
 
-async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
+async def until(condition: Callable[[], Any], seconds: float = WAIT_SECONDS) -> None:
     """Returns once the condition holds; checked every 20 ms, fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -30,7 +33,9 @@ async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
         await asyncio.sleep(0.02)
 
 
-async def until_job(records: JobRecords, job_id: str, condition: Callable[[Job], bool], seconds: float = 20) -> Job:
+async def until_job(
+    records: JobRecords, job_id: str, condition: Callable[[Job], bool], seconds: float = WAIT_SECONDS
+) -> Job:
     """The job once the condition holds for it."""
     deadline = time.monotonic() + seconds
     while True:
@@ -42,7 +47,7 @@ async def until_job(records: JobRecords, job_id: str, condition: Callable[[Job],
         await asyncio.sleep(0.02)
 
 
-async def until_ended(records: JobRecords, job_id: str, seconds: float = 20) -> Job:
+async def until_ended(records: JobRecords, job_id: str, seconds: float = WAIT_SECONDS) -> Job:
     return await until_job(records, job_id, lambda job: job.state.terminal, seconds)
 
 
