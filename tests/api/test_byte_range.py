@@ -1,10 +1,12 @@
 """Ranges against the plain reading of RFC 9110, section 14.1.2."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.api.byte_range import ByteRange, RangeNotSatisfiable, asked_range, names_etag, range_applies
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,7 @@ def test_anything_else_is_the_whole_file(header: str | None) -> None:
     assert asked_range(header, 10) is None
 
 
+@unhurried
 @given(size=st.integers(1, 50), first=st.integers(0, 60), last=st.integers(0, 60))
 def test_agrees_with_slicing(size: int, first: int, last: int) -> None:
     content = bytes(range(size))
@@ -72,6 +75,7 @@ def test_agrees_with_slicing(size: int, first: int, last: int) -> None:
         assert content[part.start : part.end] == expected
 
 
+@unhurried
 @given(st.text(max_size=40), st.integers(0, 100))
 def test_no_header_breaks_it(header: str, size: int) -> None:
     try:
