@@ -15,7 +15,7 @@ from service.settings import Settings
 from tests.jobs.examples import example_spec
 from tests.workers.scripted import expected_bytes
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 """Only a broken job system takes as long, even on a machine with better things to do."""
 
 
