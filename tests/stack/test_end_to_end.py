@@ -18,6 +18,8 @@ import pytest
 from tests.stack.live import LUMIERE, LiveStack, gone, run_lumiere
 
 LONG = {"prompt": "a red ball bouncing on a beach", "num_inference_steps": 100, "seed": 1}
+ENDLESS = {**LONG, "num_frames": 80}
+"""For jobs that are cancelled or killed before their end."""
 SHORT = {"prompt": "a blue star spinning", "num_inference_steps": 2, "seed": 2}
 
 pytestmark = pytest.mark.timeout(900)
@@ -110,10 +112,9 @@ def test_progress_is_printed_line_by_line_without_a_terminal(stack: LiveStack, t
 
 
 def test_jobs_shows_lists_watches_and_cancels(stack: LiveStack) -> None:
-    running, waiting = submit(stack, LONG), submit(stack, LONG)
+    running, waiting = submit(stack, ENDLESS), submit(stack, ENDLESS)
     wait_until(stack, running, is_running)
 
-    assert waiting in stack.run("jobs", "ls").stdout
     assert json.loads(stack.run("jobs", "show", waiting, "--json").stdout)["queue_position"] == 0
     assert "is cancelled" in stack.run("jobs", "cancel", waiting).stdout
     assert "within one step" in stack.run("jobs", "cancel", running).stdout
@@ -121,10 +122,14 @@ def test_jobs_shows_lists_watches_and_cancels(stack: LiveStack) -> None:
     assert watched.returncode == 1
     assert f"{running} cancelled" in watched.stderr
     assert terminal_states(stack, running) == ["cancelled"]
+    listed = stack.run("jobs", "ls").stdout
+    assert running in listed
+    assert waiting in listed
 
 
 def test_ctrl_c_cancels_the_job_if_asked_to(stack: LiveStack, tmp_path: Path) -> None:
-    command = [str(LUMIERE), "generate", LONG["prompt"], "--steps", "100", "--cancel-on-interrupt", "--url", stack.url]
+    command = [str(LUMIERE), "generate", LONG["prompt"], "--steps", "100", "--num-frames", "80"]
+    command += ["--cancel-on-interrupt", "--url", stack.url]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
         assert client.stdout is not None
         video_id = client.stdout.readline().split(",")[0]
@@ -238,7 +243,7 @@ def test_jobs_survive_every_way_of_stopping_and_nothing_is_left_behind(own_stack
 
     stack.start()
     assert wait_until(stack, killed, is_completed)["attempt"] == 2
-    wait_until(stack, submit(stack, LONG), is_running)
+    wait_until(stack, submit(stack, ENDLESS), is_running)
     processes = stack.descendants()
     stack.interrupt()
     stack.wait_for_line("stopping worker")
