@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from service.stack.serve import free_port
@@ -29,7 +30,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 def python(root: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=root, env=environment(**settings), capture_output=True, text=True, timeout=60
+        [sys.executable, *arguments], cwd=root, env=environment(**settings), capture_output=True, text=True, timeout=150
     )
 
 
@@ -58,14 +59,16 @@ def test_answers_soon_after_its_start(root: Path, model: Path, tmp_path: Path, r
                     break
                 except httpx.TransportError:
                     assert process.poll() is None
-                    # 2 s is the promise on a machine of its own; the tests share theirs.
-                    assert time.monotonic() - started < 15
+                    assert time.monotonic() - started < 120
                     time.sleep(0.02)
+            used = psutil.Process(process.pid).cpu_times()
             assert answer.status_code == 200
+            # The promise is 2 s on a machine of its own; tests share theirs, so they count the work, with some slack.
+            assert used.user + used.system < 4
             assert client.post("/v1/text-to-video", json={"prompt": "a ball"}).status_code == 202
     finally:
         process.terminate()
-        assert process.wait(10) in (0, -15)
+        assert process.wait(60) in (0, -15)
 
 
 @pytest.mark.parametrize(
