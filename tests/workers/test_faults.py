@@ -19,7 +19,6 @@ from tests.workers.watching import (
     terminal_rows,
     until,
     until_ended,
-    until_state,
     until_step,
 )
 
@@ -63,7 +62,6 @@ async def test_a_killed_horse_is_noticed_at_once_and_replaced(
     await until_step(records, accepted.job.id, 3)
     (horse,) = worker.horses()
     horse.kill()
-    await until_state(records, accepted.job.id, JobState.QUEUED)
     job = await until_ended(records, accepted.job.id)
     assert job.attempt == 2
     reasons = [event["reason"] for event in events_of(job.id, blocking) if "reason" in event]
