@@ -99,7 +99,7 @@ def dynamic_threshold(x0: Tensor, quantile: float, limit: float = float("inf")) 
 
 def make_scheduler(name: str, like: Any) -> Any:
     """The diffusers scheduler of this class name, with the noise schedule and prediction type of `like`."""
-    kind = getattr(diffusers, name, None)
+    kind: Any = getattr(diffusers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
         raise ValueError(f"scheduler must be the name of a diffusers scheduler, got {name!r}")
     scheduler = kind.from_config(like.config, shift=like.config.get("flow_shift", like.config.get("shift", 1.0)))
@@ -109,18 +109,22 @@ def make_scheduler(name: str, like: Any) -> Any:
     return scheduler
 
 
+def heeded(scheduler: Any, key: str, default: Any) -> Any:
+    """A value of the scheduler's config, if its class has such an argument: configs carry keys of other classes
+    along.
+    """
+    known = key in inspect.signature(type(scheduler).__init__).parameters
+    return scheduler.config.get(key, default) if known else default
+
+
 def is_flow(scheduler: Any) -> bool:
     """Whether samples are noised as (1 - sigma) x0 + sigma eps."""
-    if "FlowMatch" in type(scheduler).__name__:
-        return True
-    # a config carries keys of other schedulers along, without their being heeded
-    heeded = "use_flow_sigmas" in inspect.signature(type(scheduler).__init__).parameters
-    return heeded and scheduler.config.use_flow_sigmas
+    return "FlowMatch" in type(scheduler).__name__ or bool(heeded(scheduler, "use_flow_sigmas", False))
 
 
 def prediction_type(scheduler: Any) -> str:
     """What a network that was trained with this scheduler predicts, in diffusers' words."""
-    return scheduler.config.get("prediction_type", "flow_prediction")
+    return heeded(scheduler, "prediction_type", "flow_prediction")
 
 
 @dataclass(frozen=True)

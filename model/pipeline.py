@@ -99,8 +99,8 @@ class LumierePipeline(DiffusionPipeline):
             is wrong.
         """
         folder = Path(folder)
-        device = checkpoint.default_device() if device is None else torch.device(device)
-        dtype = checkpoint.default_dtype(device) if dtype is None else dtype
+        place = checkpoint.default_device() if device is None else torch.device(device)
+        dtype = checkpoint.default_dtype(place) if dtype is None else dtype
         checkpoint.check_folder(folder)
         card = checkpoint.read_card(folder)
         try:
@@ -111,8 +111,8 @@ class LumierePipeline(DiffusionPipeline):
         except Exception as error:  # the tokenizers library raises no narrower one
             raise checkpoint.CheckpointError(f"{folder} cannot be loaded: {error}") from error
         pipeline.card = card
-        pipeline.unet.set_frame_chunk(FRAMES_AT_ONCE if device.type == "cpu" else None)
-        return pipeline.to(device)
+        pipeline.unet.set_frame_chunk(FRAMES_AT_ONCE if place.type == "cpu" else None)
+        return pipeline.to(place)
 
     @property
     def pixels_per_cell(self) -> int:

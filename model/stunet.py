@@ -81,6 +81,8 @@ class STUNet(UNet2DConditionModel):
 
     _no_split_modules = ["BasicTransformerBlock", "ResnetBlock2D", "TemporalConvBlock", "TemporalAttentionBlock"]  # noqa: RUF012
 
+    mid_block: nn.Module
+
     @register_to_config
     @with_arguments_of(UNet2DConditionModel.__init__)
     def __init__(
