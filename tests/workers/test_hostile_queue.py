@@ -15,7 +15,7 @@ from service.jobs.queue import GENERATE_VIDEO
 from service.jobs.record import JobRecords
 from service.settings import Settings
 from tests.workers.conftest import SHARED_QUEUE, WorkerProcess
-from tests.workers.watching import assert_completed_once, scripted, until, until_ended
+from tests.workers.watching import assert_completed_once, scripted, until, until_ended, until_step
 
 QUEUE = keys.QueueKeys(SHARED_QUEUE)
 
@@ -76,11 +76,9 @@ async def test_rq_commands_are_not_listened_to(
     records: JobRecords, shared_settings: Settings, worker: WorkerProcess, blocking: redis.Redis
 ) -> None:
     accepted = await records.accept(scripted(steps=10, step_seconds=0.05))
-    await until(lambda: blocking.smembers("rq:workers"))
-    for key in blocking.smembers("rq:workers"):
-        name = str(key).removeprefix("rq:worker:")
-        for command in ("shutdown", "kill-horse"):
-            assert blocking.publish(f"rq:pubsub:{name}", json.dumps({"command": command})) == 0
+    running = await until_step(records, accepted.job.id, 1)
+    for command in ("shutdown", "kill-horse"):
+        assert blocking.publish(f"rq:pubsub:{running.worker}", json.dumps({"command": command})) == 0
     job = await until_ended(records, accepted.job.id)
     assert_completed_once(job, shared_settings, blocking)
     assert job.attempt == 1
