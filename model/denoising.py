@@ -102,7 +102,8 @@ def make_scheduler(name: str, like: Any) -> Any:
     kind: Any = getattr(diffusers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
         raise ValueError(f"scheduler must be the name of a diffusers scheduler, got {name!r}")
-    scheduler = kind.from_config(like.config, shift=like.config.get("flow_shift", like.config.get("shift", 1.0)))
+    shift = like.config.get("flow_shift", like.config.get("shift", 1.0))
+    scheduler = kind.from_config(like.config, shift=shift)  # type: ignore[attr-defined]
     if is_flow(like) != is_flow(scheduler):
         kind_of_noise = "flow matching" if is_flow(like) else "variance preserving"
         raise ValueError(f"scheduler must be one for {kind_of_noise} models as this one is, {name} is not")

@@ -50,7 +50,7 @@ def evaluate(
     prompts: list[Caption],
     folder: Path,
     split: str,
-    on_video: Callable[[int], None] = lambda done: None,
+    on_video: Callable[[int], object] = lambda done: None,
 ) -> Evaluation:
     """Makes one 80-frame video per prompt, writes contact sheets, `evaluation.json` and `prompts.jsonl` to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
