@@ -112,12 +112,13 @@ def test_progress_is_printed_line_by_line_without_a_terminal(stack: LiveStack, t
 
 
 def test_jobs_shows_lists_watches_and_cancels(stack: LiveStack) -> None:
-    running, waiting = submit(stack, ENDLESS), submit(stack, ENDLESS)
+    running, following, waiting = (submit(stack, ENDLESS) for _ in range(3))
     wait_until(stack, running, is_running)
 
-    assert json.loads(stack.run("jobs", "show", waiting, "--json").stdout)["queue_position"] == 0
-    assert "is cancelled" in stack.run("jobs", "cancel", waiting).stdout
     assert "within one step" in stack.run("jobs", "cancel", running).stdout
+    assert "is cancelled" in stack.run("jobs", "cancel", waiting).stdout
+    stack.http.post(f"/v1/videos/{following}/cancel")
+    assert json.loads(stack.run("jobs", "show", waiting, "--json").stdout)["status"] == "cancelled"
     watched = stack.run("jobs", "watch", running)
     assert watched.returncode == 1
     assert f"{running} cancelled" in watched.stderr
