@@ -95,7 +95,7 @@ def train_image_model(
     if start_from is not None:
         trained = STUNet.from_pretrained(start_from / "unet", local_files_only=True).float().state_dict()
         unet.load_state_dict({name: value for name, value in trained.items() if "temporal_" not in name})
-    unet.to(device)
+    unet.to(device).eval()  # nothing here drops out, and in training mode diffusers copies features to another layout
     session = Session(folder / "stage1-images", dict(unet.named_parameters()), config.schedule)
     session.resume()
 

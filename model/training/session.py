@@ -26,7 +26,7 @@ class Schedule:
     weight_decay: float = 0.01
     ema_decay: float = 0.998
     clip_norm: float = 1.0
-    save_every: int = 250
+    save_every: int = 50
     sample_every: int = 500
 
     def rate(self, step: int) -> float:

@@ -38,12 +38,12 @@ class Phase:
 class VideoModelConfig:
     hidden_ratio: float = 0.5
     attention_depth: int = 2
-    shift: float = 3.0
+    shift: float = 6.0
     phases: tuple[Phase, ...] = field(
         default_factory=lambda: (
-            Phase("sparse", BatchConfig(scenes=6, frames=16, stride=5), Schedule(steps=800, learning_rate=1.5e-3)),
-            Phase("half", BatchConfig(scenes=2, frames=40, stride=2, seed=1), Schedule(steps=1700, learning_rate=1e-3)),
-            Phase("full", BatchConfig(scenes=2, frames=80, seed=2), Schedule(steps=900, learning_rate=6e-4)),
+            Phase("sparse", BatchConfig(scenes=6, frames=16, stride=5), Schedule(steps=1400, learning_rate=1.5e-3)),
+            Phase("half", BatchConfig(scenes=3, frames=40, stride=2, seed=1), Schedule(steps=300, learning_rate=1.2e-3, warmup=30)),
+            Phase("full", BatchConfig(scenes=2, frames=80, seed=2), Schedule(steps=400, learning_rate=8e-4, warmup=30)),
         )
     )
 
@@ -137,5 +137,5 @@ def sample_clips(
             untold = unet(x, t * TIMESTEPS, text[-1:], frame_interval=frame_interval).sample
             return untold + guidance * (told - untold)
 
-        clips.append(unfold(euler_flow(predict, noise, steps, shift=3.0), PATCH))
+        clips.append(unfold(euler_flow(predict, noise, steps, shift=8.0), PATCH))
     return torch.cat(clips)

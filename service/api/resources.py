@@ -13,6 +13,7 @@ from service.jobs.connection import RedisUnavailable
 from service.jobs.models import ModelCard
 from service.jobs.reaper import run_reaper
 from service.jobs.record import JobRecords
+from service.jobs.retention import run_sweeper
 from service.settings import Settings
 from service.storage import Storage
 
@@ -38,20 +39,22 @@ async def open_resources(
 ) -> AsyncIterator[Resources]:
     """Connects lazily: the gateway starts, and says that it is not ready, while Redis is still down."""
     records = JobRecords.connect(settings)
-    stop_reaper = asyncio.Event()
-    reaper = asyncio.create_task(run_reaper(records, stop_reaper), name="reaper")
-    reaper.add_done_callback(report_death)
+    stop = asyncio.Event()
+    reaper = asyncio.create_task(run_reaper(records, stop), name="reaper")
+    sweeper = asyncio.create_task(run_sweeper(records, storage, stop), name="sweeper")
+    for task in (reaper, sweeper):
+        task.add_done_callback(report_death)
     try:
         yield Resources(catalogue, records, storage, reaper)
     finally:
-        stop_reaper.set()
-        await asyncio.gather(reaper, return_exceptions=True)
+        stop.set()
+        await asyncio.gather(reaper, sweeper, return_exceptions=True)
         await records.close()
 
 
-def report_death(reaper: asyncio.Task[None]) -> None:
-    if not reaper.cancelled() and (error := reaper.exception()) is not None:
-        log.critical("reaper_died", exc_info=error)
+def report_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("background_task_died", task=task.get_name(), exc_info=error)
 
 
 async def resources_of(request: Request) -> Resources:  # async: FastAPI sends plain functions to a thread
