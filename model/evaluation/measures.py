@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.training.scenes.attributes import COLOURS
-
-Frames = NDArray[np.uint8]
-"""(t, h, w, 3)."""
+from model.video_io import Frames
 
 
 @dataclass(frozen=True)

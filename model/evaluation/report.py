@@ -15,12 +15,14 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from model.evaluation.judge import Judge, agreement, judge_accuracy, judged
-from model.evaluation.measures import Frames, smoothness
+from model.evaluation.measures import smoothness
 from model.pipeline import LumierePipeline
 from model.training.scenes.attributes import sample_scenes
 from model.training.scenes.captions import Caption, captions
+from model.video_io import Frames, contact_sheet
 
 SHEET_COLUMNS = 8
+CAPTION_HEIGHT = 14
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def evaluate(
             lines.write(json.dumps({"prompt": prompt.text, "says": prompt.says, "shows": answer}) + "\n")
     for page, start in enumerate(range(0, len(clips), 16)):
         texts = [prompt.text for prompt in prompts[start : start + 16]]
-        contact_sheet(clips[start : start + 16], texts).save(folder / f"sheet-{page + 1}.png")
+        prompt_sheet(clips[start : start + 16], texts).save(folder / f"sheet-{page + 1}.png")
     return result
 
 
@@ -100,17 +102,17 @@ def confusions(prompts: list[Caption], shown: list[dict[str, str]]) -> dict[str,
     return wrong
 
 
-def contact_sheet(clips: list[Frames], texts: list[str], scale: int = 2) -> Image.Image:
+def prompt_sheet(clips: list[Frames], texts: list[str], scale: int = 2) -> Image.Image:
     """One row of SHEET_COLUMNS frames per clip, its prompt above."""
     height, width = clips[0].shape[1] * scale, clips[0].shape[2] * scale
-    sheet = Image.new("RGB", (width * SHEET_COLUMNS, (height + 14) * len(clips)), "white")
+    sheet = Image.new("RGB", (width * SHEET_COLUMNS, (height + CAPTION_HEIGHT) * len(clips)), "white")
     draw = ImageDraw.Draw(sheet)
     for row, (clip, text) in enumerate(zip(clips, texts, strict=True)):
-        top = row * (height + 14)
+        top = row * (height + CAPTION_HEIGHT)
         draw.text((3, top + 1), text, fill="black")
-        for column, index in enumerate(np.linspace(0, len(clip) - 1, SHEET_COLUMNS).round().astype(int)):
-            frame = Image.fromarray(clip[index]).resize((width, height), Image.Resampling.BICUBIC)
-            sheet.paste(frame, (column * width, top + 14))
+        shown = np.linspace(0, len(clip) - 1, SHEET_COLUMNS).round().astype(int)
+        frames = contact_sheet(clip[shown], columns=SHEET_COLUMNS)
+        sheet.paste(frames.resize((sheet.width, height), Image.Resampling.BICUBIC), (0, top + CAPTION_HEIGHT))
     return sheet
 
 

@@ -42,7 +42,11 @@ class VideoModelConfig:
     phases: tuple[Phase, ...] = field(
         default_factory=lambda: (
             Phase("sparse", BatchConfig(scenes=6, frames=16, stride=5), Schedule(steps=1400, learning_rate=1.5e-3)),
-            Phase("half", BatchConfig(scenes=3, frames=40, stride=2, seed=1), Schedule(steps=300, learning_rate=1.2e-3, warmup=30)),
+            Phase(
+                "half",
+                BatchConfig(scenes=3, frames=40, stride=2, seed=1),
+                Schedule(steps=300, learning_rate=1.2e-3, warmup=30),
+            ),
             Phase("full", BatchConfig(scenes=2, frames=80, seed=2), Schedule(steps=400, learning_rate=8e-4, warmup=30)),
         )
     )
