@@ -14,8 +14,8 @@ from model.training.flow import TIMESTEPS
 from model.training.image_model import PATCH, load_text_encoder
 
 MODEL_ID = "lumiere-mini"
-FLOW_SHIFT = 3.0
-"""As in stage 2's training: high noise levels decide about motion."""
+FLOW_SHIFT = 6.0
+"""As in the training of stage 2: what a clip shows and how it moves is decided at high noise levels."""
 
 CARD = {
     "id": MODEL_ID,
