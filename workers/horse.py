@@ -185,4 +185,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # run under its own name: runtimes raise the RunFailed of workers.horse, which is not that of __main__
+    importlib.import_module("workers.horse").main()

@@ -32,7 +32,7 @@ class LiveStack:
             "LUMIERE_PORT": str(self.port),
             "LUMIERE_DATA_DIR": str(folder / "data"),
             "LUMIERE_MODEL_DIRS": str(model),
-            "LUMIERE_LEASE_SECONDS": "2",
+            "LUMIERE_LEASE_SECONDS": "5",
             **(settings or {}),
         }
         self.output: list[str] = []

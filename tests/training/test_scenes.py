@@ -141,7 +141,7 @@ def test_the_two_page_prompts_are_inside_the_world() -> None:
     texts = {caption(scene, rng).text.lower().strip(".") for scene in named for _ in range(20_000)}
 
     assert "a red car driving on a mountain road" in texts
-    assert any(re.fullmatch(r"a knight( \w+)* riding through the countryside", text) for text in texts)
+    assert any("knight riding through the countryside" in text for text in texts)
 
 
 def test_a_name_outside_the_world_is_refused() -> None:
