@@ -7,7 +7,7 @@ import psutil
 import pytest
 import redis
 
-from service.jobs.contract import JobState
+from service.jobs.contract import JobState, WorkerInfo, WorkerState
 from service.jobs.record import JobRecords
 from service.settings import Settings
 from tests.workers.conftest import StartWorker, WorkerProcess
@@ -22,12 +22,14 @@ from tests.workers.watching import (
 )
 
 
-async def until_ready(records: JobRecords) -> None:
-    async def states() -> list[str]:
-        return [worker.state for worker in await records.live_workers()]
+async def own_entries(records: JobRecords, worker: WorkerProcess) -> list[WorkerInfo]:
+    """What the registry says of this worker; other tests' workers may be registered in the same Redis."""
+    return [info for info in await records.live_workers() if f"-{worker.pid}-" in info.name]
 
+
+async def until_ready(records: JobRecords, worker: WorkerProcess) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
-    while "ready" not in await states():
+    while WorkerState.READY not in [info.state for info in await own_entries(records, worker)]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -42,7 +44,7 @@ async def test_an_idle_worker_stops_soon(
     records: JobRecords, settings: Settings, start_worker: StartWorker, number: signal.Signals
 ) -> None:
     worker = start_worker()
-    await until_ready(records)
+    await until_ready(records, worker)
     horses = worker.horses()
     assert len(horses) == 1
     worker.signal(number)
@@ -50,7 +52,7 @@ async def test_an_idle_worker_stops_soon(
     worker.wait()
     assert time.monotonic() - asked < 5
     assert_gone(worker, horses)
-    assert await records.live_workers() == []
+    assert await own_entries(records, worker) == []
     assert list((settings.data_dir / "work").iterdir()) == []
 
 
