@@ -55,6 +55,7 @@ def assemble(run: Path, out: Path) -> None:
     """Writes the stages of `run` as a pipeline folder `out`."""
     encoder, tokenizer = load_text_encoder(run)
     unet = STUNet.from_pretrained(run / "unet", local_files_only=True)
+    unet.register_to_config(_name_or_path=MODEL_ID)  # else the folder it was trained in is saved
     pipeline = LumierePipeline(
         unet=unet.to(torch.bfloat16),
         text_encoder=encoder.to(torch.bfloat16),
