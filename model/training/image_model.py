@@ -40,8 +40,8 @@ class ImageModelConfig:
     text_width: int = 128
     size: int = 64
     shift: float = 2.0
-    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=16, frames=2, stills=True))
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=2900, learning_rate=1.2e-3))
+    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=32, frames=1, stills=True))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6000, learning_rate=1.2e-3))
 
 
 def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:

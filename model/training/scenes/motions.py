@@ -35,7 +35,7 @@ def poses(scenes: Scenes, times: Tensor) -> Pose:
     clockwise = torch.where(uniform[:, 10] < 0.5, -1.0, 1.0)
     start = uniform[:, 11]
 
-    size = 0.19 + 0.05 * uniform[:, 12]
+    size = 0.26 + 0.06 * uniform[:, 12]
     x = 0.5 + 0.24 * (uniform[:, 13] - 0.5) + 0 * times
     y = 0.52 + 0.16 * (uniform[:, 14] - 0.5) + 0 * times
     angle, size = 0 * times, size + 0 * times
@@ -44,7 +44,7 @@ def poses(scenes: Scenes, times: Tensor) -> Pose:
     walks = torch.tensor([name in WALKING_SUBJECTS for name in SUBJECTS], device=times.device)[scenes.subject][:, None]
     y = torch.where(walks & (ground > 0), ground - 0.55 * size, y)
 
-    across = 0.22 + 0.04 * uniform[:, 11] + (0.5 + 0.08 * uniform[:, 10]) * done
+    across = 0.23 + 0.04 * uniform[:, 11] + (0.48 + 0.06 * uniform[:, 10]) * done
     x = torch.where(moving["right"], across, x)
     x = torch.where(moving["left"], 1 - across, x)
     y = torch.where(moving["rising"], 1 - across, y)
@@ -52,22 +52,22 @@ def poses(scenes: Scenes, times: Tensor) -> Pose:
 
     period = 1.0 + 0.6 * uniform[:, 10]
     hop = (torch.sin(math.pi * (times / period + start))).abs()
-    y = torch.where(moving["bouncing"], 0.74 - 0.42 * hop, y)
+    y = torch.where(moving["bouncing"], 0.70 - 0.40 * hop, y)
 
     turn = 2 * math.pi * (times / (1.6 + 1.0 * start) * clockwise + uniform[:, 12])
     angle = torch.where(moving["spinning"], turn, angle)
 
-    grown = 0.10 + 0.24 * done
+    grown = 0.13 + 0.29 * done
     size = torch.where(moving["growing"], grown, size)
-    size = torch.where(moving["shrinking"], 0.44 - grown, size)
+    size = torch.where(moving["shrinking"], 0.55 - grown, size)
 
     circle = 2 * math.pi * (times / (2.2 + 1.2 * start) * clockwise + uniform[:, 13])
-    x = torch.where(moving["orbiting"], 0.5 + 0.25 * torch.cos(circle), x)
-    y = torch.where(moving["orbiting"], 0.5 + 0.25 * torch.sin(circle), y)
+    x = torch.where(moving["orbiting"], 0.5 + 0.22 * torch.cos(circle), x)
+    y = torch.where(moving["orbiting"], 0.5 + 0.22 * torch.sin(circle), y)
 
     sway = 0.75 * torch.sin(2 * math.pi * (times / (1.6 + 0.9 * start) + uniform[:, 13]))
-    x = torch.where(moving["swinging"], 0.5 + 0.44 * torch.sin(sway), x)
-    y = torch.where(moving["swinging"], 0.16 + 0.44 * torch.cos(sway), y)
+    x = torch.where(moving["swinging"], 0.5 + 0.40 * torch.sin(sway), x)
+    y = torch.where(moving["swinging"], 0.18 + 0.40 * torch.cos(sway), y)
     angle = torch.where(moving["swinging"], -sway, angle)
 
     small = moving["orbiting"] | moving["swinging"] | moving["bouncing"]

@@ -15,6 +15,8 @@ from model.training.scenes.sprites import PHASES, sprite_sheets
 from model.training.scenes.styles import STYLISTS, Layers
 
 FRAME_RATE = 16
+GLOW = (0.62, 0.66, 0.86)
+"""Colour of the haze behind a subject at night."""
 BEATS_PER_SECOND = 1.5
 """How often a wing, leg or wheel goes through its sheet of phases."""
 
@@ -36,6 +38,7 @@ def render_with_cover(scenes: Scenes, times: Tensor, size: int = 64) -> tuple[Te
     pose = poses(scenes, times)
     subject, cover = draw_subjects(scenes, pose, times, size)
     background = cast_shadow(scenes, pose, draw_settings(scenes, times, size))
+    background = cast_glow(scenes, pose, background)
     frames = torch.empty_like(background)
     for i, name in enumerate(STYLES):
         chosen = (scenes.style == i).nonzero().squeeze(1)
@@ -83,6 +86,16 @@ def cast_shadow(scenes: Scenes, pose: Pose, background: Tensor) -> Tensor:
     strength = 0.38 * torch.exp(-3.0 * height) * (ground > 0)
     blot = torch.exp(-(x[..., None, :] ** 2 + y[..., :, None] ** 2)) * strength[..., None, None]
     return background * (1 - blot[:, :, None])
+
+
+def cast_glow(scenes: Scenes, pose: Pose, background: Tensor) -> Tensor:
+    """Lights the night behind the subject, so that dark ones stand out from it."""
+    dark = (scenes.setting == SETTINGS.index("night sky"))[:, None, None, None]
+    line = (torch.arange(background.shape[-1], device=background.device) + 0.5) / background.shape[-1]
+    x = (line - pose.x[..., None]) / pose.size[..., None]
+    y = (line - pose.y[..., None]) / pose.size[..., None]
+    glow = 0.55 * torch.exp(-0.9 * (x[..., None, :] ** 2 + y[..., :, None] ** 2)) * dark
+    return background + glow[:, :, None] * (torch.tensor(GLOW, device=background.device)[:, None, None] - background)
 
 
 def _to_sprite(pose: Pose) -> Tensor:

@@ -209,7 +209,7 @@ def draw_knight(c: Canvas, phase: float) -> None:
         hoof = (hip + 0.24 * swing, 0.90 - 0.10 * max(0.0, math.cos(2 * math.pi * (phase + offset))))
         c.paint(c.line((hip, 0.40), knee, 0.075) | c.line(knee, hoof, 0.06), brown)
     c.paint(c.line((-0.62, 0.10), (-0.86, 0.42 + 0.06 * math.sin(2 * math.pi * phase)), 0.07), mane)
-    c.paint(c.polygon((0.28, 0.25), (0.58, 0.30), (0.82, -0.28), (0.55, -0.38)), brown)
+    c.paint(c.polygon((0.28, 0.25), (0.58, 0.30), (0.82, -0.28), (0.55, -0.38)), shade=0.85)
     c.paint(c.ellipse(0.80, -0.24, 0.22, 0.12, 0.6), brown)
     c.paint(c.line((0.40, 0.0), (0.56, -0.36), 0.05), mane)
     c.paint(c.ellipse(0.76, -0.29, 0.035, 0.035), (0.02, 0.02, 0.02))
@@ -227,7 +227,7 @@ def draw_knight(c: Canvas, phase: float) -> None:
 
 
 def draw_butterfly(c: Canvas, phase: float) -> None:
-    spread = 0.62 + 0.38 * math.cos(2 * math.pi * phase)
+    spread = 0.72 + 0.28 * math.cos(2 * math.pi * phase)
     for side in (-1, 1):
         c.paint(c.ellipse(side * 0.45 * spread, 0.36, 0.36 * spread + 0.04, 0.36, -side * 0.5), shade=0.72)
         c.paint(c.ellipse(side * 0.48 * spread, -0.28, 0.46 * spread + 0.04, 0.44, side * 0.5))
