@@ -8,12 +8,15 @@ import base64
 import re
 import secrets
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 JOB_ID = re.compile(r"video_[a-z2-7]{26}")
-TolerantFields: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+
+Task = Literal["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"]
+Resize = Literal["cover", "contain", "stretch"]
+"""How an input of another shape becomes a frame: cut to it, fitted into it with borders, or distorted."""
 
 
 def new_job_id() -> str:
@@ -57,15 +60,138 @@ class Contract(BaseModel):
 
     @classmethod
     def read(cls, text: str | bytes) -> Self:
-        """Parses stored JSON; fields that a newer release wrote are ignored."""
-        known = TolerantFields.validate_json(text)
-        return cls.model_validate({name: known[name] for name in cls.model_fields if name in known})
+        """Parses stored JSON; fields that a newer release wrote are ignored, at every depth."""
+        return cls.model_validate_json(text, extra="ignore")
+
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class MediaRef(Contract):
+    """An input that was validated and stored; `key` is one of `service.storage`."""
+
+    key: str = Field(pattern=r"^(uploads|videos)/[A-Za-z0-9._/-]{1,200}$")
+    media_type: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=1)
+
+
+class Keyframe(Contract):
+    """An image that the video shows at one frame, counted from 0; -1 is the last frame."""
+
+    image: MediaRef
+    frame: int = Field(ge=-1, lt=10_000)
+
+
+class Box(Contract):
+    """A rectangle in fractions of the frame, from `start` up to `end` in seconds; None is the whole way."""
+
+    x: Fraction
+    y: Fraction
+    width: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    height: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    start: Seconds | None = None
+    end: Seconds | None = None
+
+    @model_validator(mode="after")
+    def has_duration(self) -> Self:
+        if self.end is not None and self.end <= (self.start or 0):
+            raise ValueError("end must be later than start")
+        return self
+
+
+class Margins(Contract):
+    """What is added around the source, in fractions of the finished frame."""
+
+    left: Fraction = 0.0
+    top: Fraction = 0.0
+    right: Fraction = 0.0
+    bottom: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def leaves_room(self) -> Self:
+        if self.left + self.right >= 1 or self.top + self.bottom >= 1:
+            raise ValueError("the margins leave no room for the source")
+        if not (self.left or self.right or self.top or self.bottom):
+            raise ValueError("at least one margin must be greater than 0")
+        return self
+
+
+class TextToVideoOptions(Contract):
+    task: Literal["text-to-video"] = "text-to-video"
+
+
+class ImageToVideoOptions(Contract):
+    task: Literal["image-to-video"] = "image-to-video"
+    keyframes: tuple[Keyframe, ...] = Field(min_length=1, max_length=32)
+    resize: Resize = "cover"
+
+
+class InpaintOptions(Contract):
+    """White in the mask, the inside of the boxes, and the margins are made anew; the rest is kept."""
+
+    task: Literal["inpaint"] = "inpaint"
+    video: MediaRef
+    mask: MediaRef | None = None
+    boxes: tuple[Box, ...] = Field((), max_length=32)
+    expand: Margins | None = None
+    feather: Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)] = 0.0
+    """Width of the soft border, in fractions of the frame's short side."""
+    resize: Resize = "cover"
+
+    @model_validator(mode="after")
+    def has_region(self) -> Self:
+        if self.mask is None and not self.boxes and self.expand is None:
+            raise ValueError("give a mask, boxes or expand")
+        return self
+
+
+class CinemagraphOptions(Contract):
+    """White in the mask and the inside of the boxes moves; the rest stands still."""
+
+    task: Literal["cinemagraph"] = "cinemagraph"
+    image: MediaRef
+    mask: MediaRef | None = None
+    boxes: tuple[Box, ...] = Field((), max_length=32)
+    loop: bool = False
+    resize: Resize = "cover"
+
+    @model_validator(mode="after")
+    def has_region(self) -> Self:
+        if self.mask is None and not self.boxes:
+            raise ValueError("give a mask or boxes")
+        return self
+
+
+class StylizeOptions(Contract):
+    """A source video made anew after the prompt (`strength`), a named style (`style_strength`), or both."""
+
+    task: Literal["stylize"] = "stylize"
+    video: MediaRef | None = None
+    style: str | None = Field(None, min_length=1, max_length=100)
+    strength: Fraction = 0.6
+    style_strength: Fraction = 1.0
+
+    @model_validator(mode="after")
+    def has_source(self) -> Self:
+        if self.video is None and self.style is None:
+            raise ValueError("give a video or a style")
+        return self
+
+
+Options = Annotated[
+    TextToVideoOptions | ImageToVideoOptions | InpaintOptions | CinemagraphOptions | StylizeOptions,
+    Field(discriminator="task"),
+]
 
 
 class JobSpec(Contract):
-    """Everything that decides the pixels. Defaults and the seed are resolved before a job is accepted."""
+    """What a job asks for. Defaults and the seed are resolved before a job is accepted."""
 
-    task: Literal["text-to-video"] = "text-to-video"
+    task: Task = "text-to-video"
+    options: Options | None = None
+    """What this task asks for beside the fields below; None only where there is nothing."""
     model: str = Field(min_length=1, max_length=200)
     prompt: str = Field(min_length=1, max_length=32_000)
     negative_prompt: str = Field("", max_length=32_000)
@@ -76,6 +202,18 @@ class JobSpec(Contract):
     height: int = Field(ge=8, le=8192)
     num_inference_steps: int = Field(ge=1, le=10_000)
     guidance_scale: float = Field(ge=0, le=1000, allow_inf_nan=False)
+    metadata: dict[str, str] = Field(default_factory=dict)
+    """The client's own labels; given back, never read."""
+    remixed_from: str | None = None
+    """The id of the video that this one was made from."""
+
+    @model_validator(mode="after")
+    def options_of_the_task(self) -> Self:
+        if self.options is None and self.task != "text-to-video":
+            raise ValueError(f"{self.task} needs options")
+        if self.options is not None and self.options.task != self.task:
+            raise ValueError(f"options are those of {self.options.task}, the task is {self.task}")
+        return self
 
     @property
     def cost(self) -> float:
