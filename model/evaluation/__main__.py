@@ -1,5 +1,6 @@
 """`lumiere evaluate`: how often the model shows what a prompt says, on combinations it never saw."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -39,11 +40,13 @@ def videos(
 
 @app.command()
 def judge(
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = JudgeTraining.steps,
+    scale: Annotated[float, typer.Option(min=0.001, help="Length relative to the recipe's.")] = 1.0,
     out: Annotated[Path, typer.Option(help="Where the judge's weights go.")] = WEIGHTS,
 ) -> None:
     """Trains the judge anew, on rendered clips alone, and prints its accuracy on unseen ones."""
-    accuracy = train_judge(JudgeTraining(steps=steps), out)
+    recipe = JudgeTraining()
+    frame_steps, clip_steps = (max(1, round(steps * scale)) for steps in (recipe.frame_steps, recipe.clip_steps))
+    accuracy = train_judge(replace(recipe, frame_steps=frame_steps, clip_steps=clip_steps), out)
     print({name: round(share, 4) for name, share in accuracy.items()})
 
 

@@ -20,6 +20,7 @@ app = typer.Typer(
 Folder = Annotated[Path, typer.Option(help="Where checkpoints, logs, sample pictures and results go.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Scale = Annotated[float, typer.Option(min=0.001, max=100, help="Length of the stage relative to the recipe's.")]
+StartFrom = Annotated[Path | None, typer.Option(help="A finished model folder to begin with.")]
 Seconds = Annotated[float | None, typer.Option(help="Stop (resumably) after so many seconds.")]
 
 RUN = Path("runs/mini")
@@ -47,7 +48,7 @@ def images(
     device: Device = DEVICE,
     scale: Scale = 1.0,
     seconds: Seconds = None,
-    start_from: Annotated[Path | None, typer.Option(help="A finished model folder to begin with.")] = None,
+    start_from: StartFrom = None,
 ) -> None:
     """Stage 1: the text-to-image U-Net, on single frames."""
     config = ImageModelConfig()
@@ -56,11 +57,11 @@ def images(
 
 
 @app.command()
-def video(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0) -> None:
+def video(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, start_from: StartFrom = None) -> None:
     """Stage 2: inflate, freeze the image layers, train the temporal ones."""
     config = VideoModelConfig()
     phases = tuple(replace(phase, schedule=scaled(phase.schedule, scale)) for phase in config.phases)
-    train_video_model(replace(config, phases=phases), folder, device)
+    train_video_model(replace(config, phases=phases), folder, device, start_from=start_from)
 
 
 @app.command(name="assemble")

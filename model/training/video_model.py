@@ -64,18 +64,32 @@ def inflate(config: VideoModelConfig, folder: Path) -> STUNet:
     return unet.freeze_spatial()
 
 
+def adopt_temporal_layers(unet: STUNet, finished: Path) -> None:
+    """Copies the temporal layers of a finished model folder, made of an earlier state of the same image model."""
+    trained = STUNet.from_pretrained(finished / "unet", local_files_only=True).float().state_dict()
+    unet.load_state_dict({**unet.state_dict(), **{k: v for k, v in trained.items() if "temporal_" in k}})
+
+
 def train_video_model(
-    config: VideoModelConfig, folder: Path, device: str = "cpu", stop_after: dict[str, float] | None = None
+    config: VideoModelConfig,
+    folder: Path,
+    device: str = "cpu",
+    stop_after: dict[str, float] | None = None,
+    start_from: Path | None = None,
 ) -> None:
     """Runs every phase (or goes on with it) and writes `unet/` below `folder`, which already holds `unet2d/` of
     stage 1.
 
-    `stop_after`: seconds per phase name after which the phase ends early.
+    `stop_after`: seconds per phase name after which the phase ends early. `start_from`: a finished model folder
+        whose temporal layers a new run begins with.
     """
     torch.manual_seed(0)
     encoder, tokenizer = load_text_encoder(folder)
     encoder.to(device)
-    unet = inflate(config, folder).to(device)
+    unet = inflate(config, folder)
+    if start_from is not None:
+        adopt_temporal_layers(unet, start_from)
+    unet.to(device)
     parameters = {name: value for name, value in unet.named_parameters() if "temporal_" in name}
     for phase in config.phases:
         session = Session(folder / f"stage2-{phase.name}", parameters, phase.schedule)
