@@ -20,13 +20,14 @@ from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import CLIPTextModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model import checkpoint
 from model.components import STUNet
 from model.denoising import Condition, Guidance, OnStep, clamp, denoise, make_scheduler, prediction_type
 from model.folding import fold, unfold
-from model.text import encode_text
+from model.loading import component_names, load_components, settings_of
+from model.text import TextEncoders, encode_text
 
 FRAMES_AT_ONCE = 16
 """Frames that per-frame stages work on at a time: bounds memory, changes nothing."""
@@ -65,28 +66,44 @@ class Stopwatch:
 
 
 class LumierePipeline(DiffusionPipeline):
-    """Text to video. unet: STUNet. text_encoder, tokenizer: CLIP's classes. scheduler: of diffusers. vae: for latent
-    models.
+    """Text to video. unet: STUNet. text_encoder, tokenizer: CLIP's or T5's classes, and for SDXL a second pair.
+    scheduler: of diffusers. vae: for latent models.
 
     patch_size: pixels, or the VAE's cells, that are folded into one cell of the network's grid, along each side.
+    force_zeros_for_empty_prompt: see `TextEncoders.zeros_for_empty`.
     """
 
-    model_cpu_offload_seq = "text_encoder->unet->vae"
-    _optional_components = ["vae"]  # noqa: RUF012
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->unet->vae"
+    _optional_components = ["vae", "text_encoder_2", "tokenizer_2"]  # noqa: RUF012
 
     def __init__(
         self,
         unet: STUNet,
-        text_encoder: CLIPTextModel,
-        tokenizer: PreTrainedTokenizerFast,
+        text_encoder: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
         scheduler: SchedulerMixin,
         vae: AutoencoderKL | None = None,
+        text_encoder_2: PreTrainedModel | None = None,
+        tokenizer_2: PreTrainedTokenizerBase | None = None,
         patch_size: int = 1,
+        force_zeros_for_empty_prompt: bool = False,
     ) -> None:
         super().__init__()
-        self.register_modules(unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=scheduler, vae=vae)
+        self.register_modules(
+            unet=unet,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            text_encoder_2=text_encoder_2,
+            tokenizer_2=tokenizer_2,
+            scheduler=scheduler,
+            vae=vae,
+        )
         # a path that stays, wherever the class is defined
-        self.register_to_config(unet=("model.components", "STUNet"), patch_size=patch_size)
+        self.register_to_config(
+            unet=("model.components", "STUNet"),
+            patch_size=patch_size,
+            force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
+        )
         self.card: dict[str, Any] = {}
 
     @classmethod
@@ -103,16 +120,23 @@ class LumierePipeline(DiffusionPipeline):
         dtype = checkpoint.default_dtype(place) if dtype is None else dtype
         checkpoint.check_folder(folder)
         card = checkpoint.read_card(folder)
+        components = load_components(folder, component_names(folder), dtype)
         try:
-            with checkpoint.without_progress_bars():
-                pipeline = super().from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
-        except (torch.OutOfMemoryError, MemoryError):
-            raise
-        except Exception as error:  # the tokenizers library raises no narrower one
-            raise checkpoint.CheckpointError(f"{folder} cannot be loaded: {error}") from error
+            pipeline = cls(**components, **settings_of(folder))
+        except TypeError as error:  # an argument that is missing, or that is none of ours
+            raise checkpoint.CheckpointError(
+                f"{folder / 'model_index.json'} is not of a LumierePipeline: {error}"
+            ) from None
         pipeline.card = card
         pipeline.unet.set_frame_chunk(FRAMES_AT_ONCE if place.type == "cpu" else None)
         return pipeline.to(place)
+
+    @property
+    def text_encoders(self) -> TextEncoders:
+        pairs = [(self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)]
+        return TextEncoders(
+            tuple(pair for pair in pairs if pair[1] is not None), self.config.force_zeros_for_empty_prompt
+        )
 
     @property
     def pixels_per_cell(self) -> int:
@@ -159,11 +183,12 @@ class LumierePipeline(DiffusionPipeline):
 
         with torch.no_grad():
             with watch.stage("text"):
-                text = encode_text(self.tokenizer, self.text_encoder, [prompt, negative_prompt])
-                positive, negative = ({"encoder_hidden_states": states} for states in text.states.split(1))
+                text = encode_text(self.text_encoders, [prompt, negative_prompt])
+                shape = self.latent_shape(num_frames, height, width)
+                positive, negative = text.conditions(*(cells * self.pixels_per_cell for cells in shape[-2:]))
             with watch.stage("denoise"):
                 generator = torch.Generator().manual_seed(seed)
-                noise = torch.randn(self.latent_shape(num_frames, height, width), generator=generator)
+                noise = torch.randn(shape, generator=generator)
                 latents = denoise(
                     self.predict,
                     solver,
@@ -216,7 +241,7 @@ class LumierePipeline(DiffusionPipeline):
 
     def predict(self, sample: Tensor, timesteps: Tensor, **condition: Any) -> Tensor:
         """The network's prediction, at its precision."""
-        told: Condition = {key: value.to(self.unet.dtype) for key, value in condition.items()}
+        told = in_precision(condition, self.unet.dtype)
         return self.unet(sample.to(self.unet.dtype), timesteps, **told, return_dict=False)[0]
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -241,6 +266,13 @@ class LumierePipeline(DiffusionPipeline):
             decoded = [self.vae.decode(some, return_dict=False)[0].float() for some in frames.split(FRAMES_AT_ONCE)]
             pixels = rearrange(torch.cat(decoded), "(b t) c h w -> b c t h w", b=pixels.shape[0])
         return pixels
+
+
+def in_precision(condition: Condition, dtype: torch.dtype) -> Condition:
+    return {
+        key: in_precision(value, dtype) if isinstance(value, dict) else value.to(dtype)
+        for key, value in condition.items()
+    }
 
 
 def to_frames(pixels: Tensor, height: int, width: int) -> NDArray[np.uint8]:
