@@ -59,7 +59,9 @@ class Settings(BaseSettings):
     load_timeout_seconds: float = Field(900.0, ge=1, le=86_400)
     """The longest that loading and warming up the models may take."""
     retention_hours: float = Field(24.0, ge=0.01, le=8760)
-    """How long a finished job and its video are kept."""
+    """How long a finished job and its video are kept, and an upload after its last use."""
+    max_upload_bytes: int = Field(64 * 1024 * 1024, ge=1024, le=4 * 1024**3)
+    """The largest image or video that a client may send."""
 
     @field_validator("model_dirs", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import obstore
 from obstore.exceptions import BaseError
@@ -47,6 +47,11 @@ class StoredObject:
 def video_key(job_id: str, attempt: int) -> str:
     """Each attempt writes to a path of its own, so that a late loser cannot touch the winner's video."""
     return checked(f"videos/{job_id}/a{attempt}.mp4")
+
+
+def still_key(video: str, name: str, suffix: str) -> str:
+    """Beside the video: its thumbnail or spritesheet."""
+    return checked(f"{video.removesuffix('.mp4')}-{name}{suffix}")
 
 
 def checked(key: str) -> str:
@@ -94,13 +99,19 @@ class Storage:
         folder = folder.resolve()
         return cls(LocalStore(folder, automatic_cleanup=True), folder)
 
-    def put_file(self, path: Path, key: str) -> None:
+    def put_file(self, file: Path | IO[bytes], key: str) -> None:
         """Stores a file under a key, all of it or nothing. When this returns it is on the disk. Blocks."""
         with store_errors(checked(key)):
-            obstore.put(self.store, key, path)
+            obstore.put(self.store, key, file)
             if self.folder is not None:
                 flush(self.folder / key)
                 flush((self.folder / key).parent)
+
+    def fetch(self, key: str, path: Path) -> None:
+        """Writes an object to a new file. Blocks. Raises NotStored."""
+        with store_errors(checked(key)), path.open("xb") as file:
+            for chunk in obstore.get(self.store, key).stream(min_chunk_size=CHUNK_BYTES):
+                file.write(bytes(chunk))
 
     def remove(self, key: str) -> None:
         """Deletes an object; one that is not there is no error. Blocks."""

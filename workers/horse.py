@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,15 +22,22 @@ from typing import Protocol
 
 from service.jobs.contract import ErrorCode, JobResult, JobSpec
 from service.jobs.models import ModelCard, read_catalogue
-from service.storage import Storage, StorageError, StorageFull, video_key
+from service.storage import Storage, StorageError, StorageFull, still_key, video_key
+from workers.inputs import InputLost, Inputs, fetch_inputs
 from workers.messages import Done, Failed, FromHorse, LoadFailed, Ready, Run, SetUp, Stepped, Stop, Stopped
 
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 
-OnStep = Callable[[str, int, int], None]
-"""Called with (stage, step, steps) after each step and at the start of each stage; what it raises stops the run."""
+
+class OnStep(Protocol):
+    """Called after each step and at the start of each stage; what it raises stops the run.
+
+    preview: the video as it looks so far, a small WebP, or nothing.
+    """
+
+    def __call__(self, stage: str, step: int, steps: int, preview: bytes = b"") -> None: ...
 
 
 class StopRun(Exception):
@@ -47,9 +54,11 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """A finished video file and the facts about it."""
+    """A finished video file, its stills, and the facts about it."""
 
     path: Path
+    thumbnail: Path | None = None
+    spritesheet: Path | None = None
     width: int
     height: int
     num_frames: int
@@ -70,8 +79,8 @@ class Runtime(Protocol):
 
     def __init__(self, cards: Mapping[str, ModelCard]) -> None: ...
 
-    def run(self, spec: JobSpec, workdir: Path, on_step: OnStep) -> Rendering:
-        """Makes the video in `workdir`. Raises RunFailed, or what `on_step` raises."""
+    def run(self, spec: JobSpec, inputs: Inputs, workdir: Path, on_step: OnStep) -> Rendering:
+        """Makes the video of a spec and its inputs in `workdir`. Raises RunFailed, or what `on_step` raises."""
         ...
 
 
@@ -107,24 +116,27 @@ def load(setup: SetUp) -> tuple[Runtime, tuple[str, ...]]:
 def run_attempt(order: Run, runtime: Runtime, storage: Storage, workdir: Path, connection: Connection) -> FromHorse:
     """Makes and stores the video of one attempt; what became of it."""
 
-    def on_step(stage: str, step: int, steps: int) -> None:
-        connection.send(Stepped(stage, step, steps))
+    def on_step(stage: str, step: int, steps: int, preview: bytes = b"") -> None:
+        connection.send(Stepped(stage, step, steps, preview))
         while connection.poll():
             if isinstance(connection.recv(), Stop):
                 raise StopRun
 
     folder = Path(tempfile.mkdtemp(prefix=f"{order.job_id}-", dir=workdir))
     try:
-        rendering = runtime.run(order.spec, folder, on_step)
+        inputs = fetch_inputs(order.spec, storage, folder)
+        rendering = runtime.run(order.spec, inputs, folder, on_step)
         on_step("store", 0, 0)
         started = time.monotonic()
         key = video_key(order.job_id, order.attempt)
         digest = sha256(rendering.path)
+        stills = store_stills(rendering, key, storage)
         storage.put_file(rendering.path, key)
         timings = {**rendering.timings, "store": time.monotonic() - started}
         return Done(
             JobResult(
                 path=key,
+                **stills,
                 bytes=rendering.path.stat().st_size,
                 sha256=digest,
                 width=rendering.width,
@@ -144,6 +156,8 @@ def run_attempt(order: Run, runtime: Runtime, storage: Storage, workdir: Path, c
         return Stopped()
     except RunFailed as error:
         return error.outcome
+    except InputLost as error:
+        return Failed(error.code, str(error))
     except StorageFull as error:
         return Failed(ErrorCode.STORAGE_FULL, str(error), retry=True)
     except StorageError as error:
@@ -155,6 +169,16 @@ def run_attempt(order: Run, runtime: Runtime, storage: Storage, workdir: Path, c
         return Failed(ErrorCode.INTERNAL_ERROR, f"the model failed: {type(error).__name__}", retry=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def store_stills(rendering: Rendering, key: str, storage: Storage) -> dict[str, str]:
+    """Stores the stills beside the video that will be under `key`; their keys by name."""
+    stored = {}
+    for name, path in (("thumbnail", rendering.thumbnail), ("spritesheet", rendering.spritesheet)):
+        if path is not None:
+            stored[name] = still_key(key, name, path.suffix)
+            storage.put_file(path, stored[name])
+    return stored
 
 
 def sha256(path: Path) -> str:

@@ -48,11 +48,12 @@ class LoadFailed:
 
 @dataclass(frozen=True)
 class Stepped:
-    """From the horse: a step is done, or a stage begins (step 0)."""
+    """From the horse: a step is done, or a stage begins (step 0). `preview`: see `workers.horse.OnStep`."""
 
     stage: str
     step: int
     steps: int
+    preview: bytes = b""
 
 
 @dataclass(frozen=True)

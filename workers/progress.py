@@ -41,7 +41,8 @@ class ProgressMeter:
             steps=self.steps,
             percent=self.percent,
             eta_seconds=self.eta(message, now),
-            tell=news,
+            tell=news or bool(message.preview),
+            preview=message.preview,
         )
 
     def eta(self, message: Stepped, now: float) -> float | None:

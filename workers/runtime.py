@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from einops import rearrange
 
 from model.denoising import InvalidOutput, StepInfo
 from model.pipeline import Clip, LumierePipeline
@@ -15,7 +16,12 @@ from model.video_io import write_mp4
 from service.jobs.contract import ErrorCode, JobSpec
 from service.jobs.models import ModelCard
 from workers.horse import OnStep, Rendering, RunFailed
+from workers.inputs import Inputs
+from workers.stills import PREVIEW_FRAMES, preview, write_spritesheet, write_thumbnail
 from workers.tasks import TASKS
+
+PREVIEW_SECONDS = 1.0
+"""The shortest time between two previews of a job."""
 
 
 class PipelineRuntime:
@@ -29,21 +35,25 @@ class PipelineRuntime:
         for name, card in cards.items():
             warm_up(self.pipelines[name], card)
 
-    def run(self, spec: JobSpec, workdir: Path, on_step: OnStep) -> Rendering:
-        """Makes the video of a spec; see `workers.horse.Runtime`."""
+    def run(self, spec: JobSpec, inputs: Inputs, workdir: Path, on_step: OnStep) -> Rendering:
+        """Makes the video of a spec and its inputs; see `workers.horse.Runtime`."""
         pipeline = self.pipelines.get(spec.model)
         if pipeline is None:
             message = f"this worker does not hold the model {spec.model!r}"
             raise RunFailed(ErrorCode.MODEL_UNAVAILABLE, message, retry=True)
-        clip = render(pipeline, spec, on_step)
+        clip = render(pipeline, spec, inputs, on_step)
         on_step("encode", 0, 0)
         started = time.monotonic()
         path = workdir / "video.mp4"
         with translated_errors():
             write_mp4(clip.frames, path, spec.fps)
+            thumbnail = write_thumbnail(clip.frames, workdir / "thumbnail.webp")
+            spritesheet = write_spritesheet(clip.frames, workdir / "spritesheet.jpg")
         frames, height, width = clip.frames.shape[:3]
         return Rendering(
             path=path,
+            thumbnail=thumbnail,
+            spritesheet=spritesheet,
             width=width,
             height=height,
             num_frames=frames,
@@ -57,22 +67,39 @@ class PipelineRuntime:
         )
 
 
-def render(pipeline: LumierePipeline, spec: JobSpec, on_step: OnStep) -> Clip:
+def render(pipeline: LumierePipeline, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Clip:
     """The clip of a spec; tried once more with emptied caches when the device's memory was too full."""
 
+    shown_at = time.monotonic()
+
     def step_done(info: StepInfo) -> None:
-        on_step(info.stage, info.step, info.steps)
+        nonlocal shown_at
+        due = info.x0 is not None and info.step < info.steps and time.monotonic() - shown_at >= PREVIEW_SECONDS
+        picture = preview_of(pipeline, info.x0) if due else b""
+        if due:
+            shown_at = time.monotonic()
+        on_step(info.stage, info.step, info.steps, picture)
 
     task: Callable[..., Clip] = TASKS[spec.task]
     try:
         with translated_errors():
-            return task(pipeline, spec, step_done)
+            return task(pipeline, spec, inputs, step_done)
     except RunFailed as failure:
         if failure.outcome.code is not ErrorCode.OUT_OF_MEMORY:
             raise
     free_memory()
     with translated_errors():
-        return task(pipeline, spec, step_done)
+        return task(pipeline, spec, inputs, step_done)
+
+
+def preview_of(pipeline: LumierePipeline, x0: torch.Tensor) -> bytes:
+    """The estimate (b, c, t, h, w) of the finished video as a small WebP: a few frames, one where a VAE makes them."""
+    count = PREVIEW_FRAMES if pipeline.vae is None else 1
+    picks = torch.linspace(0, x0.shape[2] - 1, min(count, x0.shape[2])).round().long()
+    with torch.no_grad():
+        pixels = pipeline.decode(x0[:1, :, picks.to(x0.device)])
+    frames = rearrange((pixels[0].clamp(-1, 1) + 1) * 127.5, "c t h w -> t h w c").round().to(torch.uint8)
+    return preview(frames.cpu().numpy())
 
 
 @contextmanager

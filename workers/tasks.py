@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from service.jobs.contract import JobSpec
+from workers.inputs import Inputs
 
-Task = Callable[[Any, JobSpec, Callable[[Any], None]], Any]
-"""(pipeline, spec, callback after each denoising step) -> clip of the pipeline"""
+Task = Callable[[Any, JobSpec, Inputs, Callable[[Any], None]], Any]
+"""(pipeline, spec, inputs, callback after each denoising step) -> clip of the pipeline"""
 
 
 def generate_video(attempt: str) -> NoReturn:
@@ -14,7 +15,7 @@ def generate_video(attempt: str) -> NoReturn:
     raise RuntimeError(f"{attempt} needs a worker of this project: start one with `lumiere worker`")
 
 
-def text_to_video(pipeline: Any, spec: JobSpec, on_step: Callable[[Any], None]) -> Any:
+def text_to_video(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: Callable[[Any], None]) -> Any:
     return pipeline.text_to_video(
         spec.prompt,
         negative_prompt=spec.negative_prompt,

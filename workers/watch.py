@@ -103,9 +103,11 @@ class AttemptWatch:
         match message:
             case Stepped():
                 self.last_sign = time.monotonic()
-                untold = self.progress is not None and self.progress.tell
+                untold = self.progress
                 fresh = self.meter.read(message)
-                self.progress = replace(fresh, tell=fresh.tell or untold)
+                if untold is not None:
+                    fresh = replace(fresh, tell=fresh.tell or untold.tell, preview=fresh.preview or untold.preview)
+                self.progress = fresh
                 self.next_beat = min(self.next_beat, self.last_beat + BUSY_BEAT_SECONDS)
             case Done(result):
                 return End(Ending.COMPLETE, result=result)

@@ -4,6 +4,7 @@ Every call after `claim` carries the attempt's number, and the record refuses al
 paused or cut off cannot change a job that was given to another.
 """
 
+import base64
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -27,7 +28,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an attempt is. `tell`: whether followers of the job's events shall hear of it now."""
+    """How far an attempt is. `tell`: whether followers of the job's events shall hear of it now.
+
+    preview: the video as it looks so far, a small WebP, or nothing; each one is told.
+    """
 
     stage: str
     step: int
@@ -35,6 +39,7 @@ class Progress:
     percent: int
     eta_seconds: float | None
     tell: bool
+    preview: bytes = b""
 
 
 class Attempts:
@@ -63,6 +68,7 @@ class Attempts:
         if progress is not None:
             eta = "" if progress.eta_seconds is None else round(progress.eta_seconds * 1000)
             arguments += [progress.stage, progress.step, progress.steps, progress.percent, eta, int(progress.tell)]
+            arguments.append(base64.b64encode(progress.preview).decode())
         with redis_errors():
             return Verdict(self._beat(args=arguments))
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.jobs.admission import Limit
+
 JOB_ID = re.compile(r"video_[a-z2-7]{26}")
 
 Task = Literal["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"]
@@ -233,9 +235,14 @@ class JobError(Contract):
 
 
 class JobResult(Contract):
-    """Facts about the finished video; `path` is a key of `service.storage`, timings are seconds per stage."""
+    """Facts about the finished video; `path` is a key of `service.storage`, timings are seconds per stage.
+
+    thumbnail, spritesheet: keys of its stills; empty for results of releases that made none.
+    """
 
     path: str
+    thumbnail: str = ""
+    spritesheet: str = ""
     bytes: int
     sha256: str
     width: int
@@ -250,6 +257,11 @@ class JobResult(Contract):
     prompt_tokens_max: int | None = None
     prompt_truncated: bool = False
     """True when the prompt had more tokens than the model reads; it was cut off."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all stored objects that belong to the result."""
+        return tuple(filter(None, (self.path, self.thumbnail, self.spritesheet)))
 
 
 class Job(Contract):
@@ -275,11 +287,20 @@ class Job(Contract):
     """Jobs ahead in the queue, while queued."""
     eta_seconds: float | None = None
     """Seconds until the video is expected, where speed is known."""
+    owner: str = ""
+    key_id: str = ""
+    """The API key that asked for it, and whose owner can see it; both empty where no keys are asked for."""
+    device_seconds: float = 0.0
+    """How long its attempts have had a worker, those that were lost included; known once an attempt has ended."""
+    request_id: str = ""
+    traceparent: str = ""
+    """The request that made the job, and the span of it where it is traced: for logs and traces alone."""
 
 
 class EventName(StrEnum):
     STATE = "state"
     PROGRESS = "progress"
+    PREVIEW = "preview"
 
 
 class JobEvent(Contract):
@@ -315,3 +336,5 @@ class Accepted(Contract):
     job: Job
     replayed: bool
     """True when the same request was accepted before under the same idempotency key."""
+    limits: tuple[Limit, ...] = ()
+    """What is left of the account's quotas after this job; empty for a replay."""

@@ -19,7 +19,8 @@ OUTBOX = f"{PREFIX}outbox"  # stream: one row for each terminal transition
 WORKERS = f"{PREFIX}workers"  # zset: worker name by time last seen (ms)
 SPEED = f"{PREFIX}speed"  # hash: seconds per step by model and shape, seconds per unit of cost by model
 REAPER = f"{PREFIX}reaper"  # hash: when a reaper last passed, and until when none may expire leases
-SEQUENCE = f"{PREFIX}sequence"  # counter: order of acceptance
+TOTALS = f"{PREFIX}totals"  # hash: counters since this Redis was set up
+FILES = f"{PREFIX}files"  # zset: id of an uploaded file by time of creation (s)
 BELL = f"{PREFIX}events"  # pub/sub channel: the id of a job whose stream has grown
 
 
@@ -31,8 +32,28 @@ def events(job_id: str) -> str:
     return JOB_PREFIX + job_id + EVENTS_SUFFIX
 
 
+def file(file_id: str) -> str:
+    """hash: what is known of an uploaded file."""
+    return f"{PREFIX}file:{file_id}"
+
+
 def idempotency(digest: str) -> str:
     return f"{PREFIX}idempotency:{digest}"
+
+
+def owned(owner: str) -> str:
+    """zset: ids of one owner's jobs by time of creation (ms)."""
+    return f"{PREFIX}owner:{owner}:jobs"
+
+
+def active(account: str) -> str:
+    """set: ids of one account's jobs that wait or run."""
+    return f"{PREFIX}account:{account}:active"
+
+
+def usage(day: int) -> str:
+    """hash: one day's ledger, days counted from 1970-01-01; `account|model|what` by amount."""
+    return f"{PREFIX}usage:{day}"
 
 
 def worker(name: str) -> str:
@@ -60,8 +81,18 @@ class QueueKeys:
 
     @property
     def waiting(self) -> str:
-        """zset: id by order of acceptance; its rank is the queue position, its size the queue's length."""
+        """zset: id by its turn; its rank is the queue position, its size the queue's length."""
         return f"{PREFIX}queue:{self.name}"
+
+    @property
+    def since(self) -> str:
+        """zset: id of a waiting job by the time of its creation (ms)."""
+        return f"{PREFIX}queue:{self.name}:since"
+
+    @property
+    def turns(self) -> str:
+        """hash: the fair order's clocks, and the virtual time up to which each account's share is spent."""
+        return f"{PREFIX}queue:{self.name}:turns"
 
     @property
     def cost(self) -> str:

@@ -1,10 +1,13 @@
-"""Deletes videos that no job points to any more: of expired and deleted jobs, and of attempts that lost."""
+"""Deletes what nothing points to any more: videos of expired and deleted jobs and of attempts that lost, and uploads
+whose record has expired.
+"""
 
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 
-from service.jobs.connection import RedisUnavailable
+from service.jobs import keys
+from service.jobs.connection import RedisUnavailable, redis_errors
 from service.jobs.record import JobRecords
 from service.storage import Storage, StorageError, StoredObject
 
@@ -12,7 +15,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 600.0
 YOUNG = timedelta(hours=1)
-"""Younger videos are left alone: their attempt may be about to end."""
+"""Younger objects are left alone: their attempt may be about to end, their upload about to be recorded."""
 
 
 async def run_sweeper(records: JobRecords, storage: Storage, stop: asyncio.Event) -> None:
@@ -21,9 +24,9 @@ async def run_sweeper(records: JobRecords, storage: Storage, stop: asyncio.Event
         try:
             swept = await sweep(records, storage)
             if swept:
-                log.info("deleted %d videos that no job points to", swept)
+                log.info("deleted %d objects that nothing points to", swept)
         except (RedisUnavailable, StorageError) as error:
-            log.warning("videos are swept later: %s", error)
+            log.warning("the storage is swept later: %s", error)
         try:
             await asyncio.wait_for(stop.wait(), SWEEP_SECONDS)
         except TimeoutError:
@@ -31,12 +34,17 @@ async def run_sweeper(records: JobRecords, storage: Storage, stop: asyncio.Event
 
 
 async def sweep(records: JobRecords, storage: Storage, now: datetime | None = None) -> int:
-    """One pass over all videos and the index of jobs; how many videos were deleted. `now` is for tests."""
+    """One pass over all objects and the index of jobs; how many objects were deleted. `now` is for tests."""
     await records.forget_expired()
+    now = now or datetime.now(UTC)
     swept = 0
     async for video in storage.objects("videos"):
-        if await is_orphan(video, records, now or datetime.now(UTC)):
+        if await is_orphan(video, records, now):
             await storage.delete(video.key)
+            swept += 1
+    async for upload in storage.objects("uploads"):
+        if await is_forgotten(upload, records, now):
+            await storage.delete(upload.key)
             swept += 1
     return swept
 
@@ -52,4 +60,12 @@ async def is_orphan(video: StoredObject, records: JobRecords, now: datetime) -> 
     job = await records.get(video.key.split("/")[1])
     if job is None:
         return age > timedelta(seconds=records.policy.retention_seconds)
-    return job.state.terminal and (job.result is None or job.result.path != video.key)
+    return job.state.terminal and (job.result is None or video.key not in job.result.keys)
+
+
+async def is_forgotten(upload: StoredObject, records: JobRecords, now: datetime) -> bool:
+    """Whether an upload has no record any more; it is kept for a retention, as the record may have been lost."""
+    if now - upload.modified < timedelta(seconds=records.policy.retention_seconds):
+        return False
+    with redis_errors():
+        return not await records.redis.exists(keys.file(upload.key.split("/")[1]))

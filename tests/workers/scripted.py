@@ -16,6 +16,7 @@ from service.jobs.contract import ErrorCode, JobSpec
 from service.jobs.models import ModelCard
 from service.storage import StorageFull
 from workers.horse import OnStep, Rendering, RunFailed
+from workers.inputs import Inputs
 
 
 class ScriptedRuntime:
@@ -27,7 +28,7 @@ class ScriptedRuntime:
             if (card.folder / "corrupt").exists():
                 raise ValueError(f"{card.folder / 'corrupt'} is damaged")
 
-    def run(self, spec: JobSpec, workdir: Path, on_step: OnStep) -> Rendering:
+    def run(self, spec: JobSpec, inputs: Inputs, workdir: Path, on_step: OnStep) -> Rendering:
         script = json.loads(spec.prompt)
         path = workdir / "video.mp4"
         path.write_bytes(b"")

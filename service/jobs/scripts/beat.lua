@@ -1,7 +1,8 @@
 -- A sign of life from the worker that runs the attempt, with progress when there is some to tell.
--- ARGV: id, attempt, lease ms, then either nothing or: stage, step, steps, progress, eta ms or '', emit '1' or '0'
+-- ARGV: id, attempt, lease ms, then either nothing or: stage, step, steps, progress, eta ms or '', emit '1' or '0',
+--       preview (WebP in base64) or ''
 -- Returns: 'lost' when the attempt is no longer the current one, else 'cancel' or 'go'.
-local id, attempt, lease, stage, step, steps, progress, eta, tell = unpack(ARGV)
+local id, attempt, lease, stage, step, steps, progress, eta, tell, preview = unpack(ARGV)
 if not is_current(id, attempt) then return 'lost' end
 local now = now_ms()
 redis.call('ZADD', LEASES, text_ms(now + tonumber(lease)), id)
@@ -13,5 +14,6 @@ if stage then
     extra.eta_seconds = tonumber(eta) / 1000
   end
   if tell == '1' then emit(id, 'progress', extra) end
+  if preview and preview ~= '' then emit(id, 'preview', {image = 'data:image/webp;base64,' .. preview}) end
 end
 return (fields(id, 'cancel_requested')) == '1' and 'cancel' or 'go'

@@ -1,0 +1,61 @@
+"""The media that a job takes in, as local files of one attempt."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.jobs.contract import ErrorCode, JobSpec, MediaRef
+from service.storage import NotStored, Storage
+from service.uploads.media import MEDIA_TYPES
+
+
+class InputLost(Exception):
+    """An input is gone, or is not what was uploaded; the job cannot be run."""
+
+    code = ErrorCode.INVALID_REQUEST
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Paths by role; `keyframes` are in the order of the options. The suffix tells the sniffed format."""
+
+    image: Path | None = None
+    video: Path | None = None
+    mask: Path | None = None
+    keyframes: tuple[Path, ...] = ()
+
+
+def fetch_inputs(spec: JobSpec, storage: Storage, folder: Path) -> Inputs:
+    """Copies all inputs of a job into `folder` and checks them against their digests.
+
+    Raises:
+        InputLost: with the role of the input in its message.
+        StorageError: the storage does not answer.
+    """
+
+    def fetch(media: MediaRef | None, role: str) -> Path | None:
+        return None if media is None else fetch_media(media, role, storage, folder)
+
+    options = spec.options
+    return Inputs(
+        image=fetch(getattr(options, "image", None), "image"),
+        video=fetch(getattr(options, "video", None), "video"),
+        mask=fetch(getattr(options, "mask", None), "mask"),
+        keyframes=tuple(
+            fetch_media(keyframe.image, f"keyframe-{number}", storage, folder)
+            for number, keyframe in enumerate(getattr(options, "keyframes", ()))
+        ),
+    )
+
+
+def fetch_media(media: MediaRef, role: str, storage: Storage, folder: Path) -> Path:
+    media_type = MEDIA_TYPES.get(media.media_type)
+    path = folder / f"input-{role}{media_type.suffix if media_type else ''}"
+    try:
+        storage.fetch(media.key, path)
+    except NotStored:
+        raise InputLost(f"{role}: the file was deleted before the job ran") from None
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != media.sha256:
+            raise InputLost(f"{role}: the stored file is not the one that was uploaded")
+    return path
