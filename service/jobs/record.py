@@ -1,5 +1,6 @@
 """The jobs as the gateway sees them: accept, read, cancel, list. Every change is one Lua script, one round trip."""
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
@@ -7,6 +8,7 @@ from typing import Any, Self, cast
 from redis.asyncio import Redis
 
 from service.jobs import keys
+from service.jobs.admission import EVERYBODY, Account, Limit, Priority, QuotaExceeded, Trace
 from service.jobs.connection import connect, redis_errors, script
 from service.jobs.contract import (
     Accepted,
@@ -51,11 +53,14 @@ class IdempotencyConflict(Exception):
 
 
 class JobRecords:
-    """All jobs of one queue. Every method raises RedisUnavailable when Redis does not answer."""
+    """All jobs of one queue, or those that an account may see. Every method raises RedisUnavailable when Redis does not
+    answer. Jobs of other owners are as if they did not exist.
+    """
 
-    def __init__(self, redis: Redis, policy: JobPolicy) -> None:
+    def __init__(self, redis: Redis, policy: JobPolicy, account: Account = EVERYBODY) -> None:
         self.redis = redis
         self.policy = policy
+        self.account = account
         self.queue = keys.QueueKeys(policy.queue_name)
         self._accept = redis.register_script(script("accept"))
         self._read = redis.register_script(script("read"))
@@ -70,6 +75,15 @@ class JobRecords:
             raise SettingsError("LUMIERE_REDIS_URL: must be set to the address of a Redis server")
         return cls(connect(settings.redis_url), JobPolicy.of(settings))
 
+    def of(self, account: Account) -> Self:
+        """The same records as this account sees them; what it accepts is the account's."""
+        bound = copy.copy(self)
+        bound.account = account
+        return bound
+
+    def may_see(self, job: Job) -> bool:
+        return self.account.owner is None or job.owner == self.account.owner
+
     async def close(self) -> None:
         await self.redis.aclose()
 
@@ -79,23 +93,33 @@ class JobRecords:
             await self.redis.ping()
 
     async def accept(
-        self, spec: JobSpec, *, idempotency_key: str | None = None, fingerprint: str | None = None
+        self,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None = None,
+        fingerprint: str | None = None,
+        priority: Priority = Priority.NORMAL,
+        trace: Trace | None = None,
     ) -> Accepted:
         """Takes a job: when this returns, it is recorded and queued.
 
         Args:
-            idempotency_key: one key makes one job, however often it is repeated; the caller puts its scope into it.
+            idempotency_key: one key of an owner makes one job, however often it is repeated.
             fingerprint: tells whether a repeat asks for the same thing; the spec itself when not given. Give one when
                 parts of the spec are drawn anew for each request (the seed).
 
         Raises:
             QueueFull: max_queued_jobs are waiting.
+            QuotaExceeded: the account may not ask for this now.
             IdempotencyConflict: the key was used for another request.
         """
         text = spec.model_dump_json()
+        account = self.account
+        owner = account.owner or ""
+        trace = trace or Trace()
         known = ""
         if idempotency_key is not None:
-            known = keys.idempotency(hashlib.sha256(idempotency_key.encode()).hexdigest())
+            known = keys.idempotency(hashlib.sha256(f"{owner} {idempotency_key}".encode()).hexdigest())
         arguments: list[str | int | float] = [
             new_job_id(),
             text,
@@ -109,16 +133,33 @@ class JobRecords:
             known,
             hashlib.sha256((fingerprint or text).encode()).hexdigest(),
             WORKER_TTL_MS,
+            owner,
+            account.key_id,
+            account.weight,
+            priority,
+            *(
+                "" if bound is None else bound
+                for bound in (
+                    account.quota.requests_per_minute,
+                    account.quota.cost_per_hour,
+                    account.quota.active_jobs,
+                )
+            ),
+            trace.request_id,
+            trace.traceparent,
         ]
         with redis_errors():
-            verdict, subject = await self._accept(args=arguments)
+            verdict, subject, *rest = await self._accept(args=arguments)
         if verdict == "full":
             raise QueueFull(int(subject))
         if verdict == "conflict":
             raise IdempotencyConflict(subject)
+        if verdict == "quota":
+            wait, limits = rest
+            raise QuotaExceeded(subject, float(wait) / 1000 if wait else None, read_limits(limits))
         job = job_of_view(subject)
         assert job is not None
-        return Accepted(job=job, replayed=verdict == "replayed")
+        return Accepted(job=job, replayed=verdict == "replayed", limits=read_limits(rest[0]) if rest else ())
 
     async def get(self, job_id: str) -> Job | None:
         """The job with its queue position and ETA; None when there is none (any more)."""
@@ -126,11 +167,14 @@ class JobRecords:
             return None
         with redis_errors():
             view = await self._read(args=[job_id, WORKER_TTL_MS])
-        return job_of_view(view)
+        job = job_of_view(view)
+        return job if job is not None and self.may_see(job) else None
 
     async def cancel(self, job_id: str) -> Job | None:
         """Cancels a queued job at once and asks the worker of a running one to stop; the job after that."""
         if not is_job_id(job_id):
+            return None
+        if self.account.owner is not None and await self.get(job_id) is None:
             return None
         with redis_errors():
             await self._cancel(args=[job_id])
@@ -146,6 +190,8 @@ class JobRecords:
             with redis_errors():
                 await self.redis.delete(keys.job(job_id), keys.events(job_id))
                 await self.redis.zrem(keys.INDEX, job_id)
+                if job.owner:
+                    await self.redis.zrem(keys.owned(job.owner), job_id)
         return job
 
     async def live_workers(self) -> Sequence[WorkerInfo]:
@@ -175,21 +221,22 @@ class JobRecords:
         `states`: only jobs in one of these, all when empty.
         """
         found: Jobs = []
+        index = keys.INDEX if self.account.owner is None else keys.owned(self.account.owner)
         with redis_errors():
             rank = -1
             if after is not None:
-                place = await (self.redis.zrevrank if newest_first else self.redis.zrank)(keys.INDEX, after)
+                place = await (self.redis.zrevrank if newest_first else self.redis.zrank)(index, after)
                 if place is None:
                     return []
                 rank = cast(int, place)
             while len(found) < limit:
-                page = cast(Ids, await self.redis.zrange(keys.INDEX, rank + 1, rank + limit, desc=newest_first))
+                page = cast(Ids, await self.redis.zrange(index, rank + 1, rank + limit, desc=newest_first))
                 if not page:
                     break
                 jobs = await self._get_many(page)
                 gone = [job_id for job_id, job in zip(page, jobs, strict=True) if job is None]
                 if gone:  # their records have expired
-                    await self.redis.zrem(keys.INDEX, *gone)
+                    await self.redis.zrem(index, *gone)
                 found += [job for job in jobs if job is not None and (not states or job.state in states)]
                 rank += len(page) - len(gone)
         return found[:limit]
@@ -217,15 +264,21 @@ class JobRecords:
             return int(await self._redispatch(args=[self.policy.queue_name, grace]))
 
     async def forget_expired(self) -> None:
-        """Takes the ids of jobs whose records have expired out of the index, the oldest first."""
+        """Takes the ids of jobs whose records have expired out of the indexes, the oldest first."""
+        with redis_errors():
+            indexes = [keys.INDEX, *[str(index) async for index in self.redis.scan_iter(match=keys.owned("*"))]]
+        for index in indexes:
+            await self._forget_expired(index)
+
+    async def _forget_expired(self, index: str) -> None:
         while True:
             with redis_errors():
-                oldest = cast(Ids, await self.redis.zrange(keys.INDEX, 0, 99))
+                oldest = cast(Ids, await self.redis.zrange(index, 0, 99))
                 if not oldest:
                     return
                 gone = [job_id for job_id in oldest if not await self.redis.exists(keys.job(job_id))]
                 if gone:
-                    await self.redis.zrem(keys.INDEX, *gone)
+                    await self.redis.zrem(index, *gone)
             if len(gone) < len(oldest):
                 return
 
@@ -248,6 +301,14 @@ def worker_of(name: str, fields: Mapping[str, str], seen_seconds_ago: float) -> 
         seen_seconds_ago=max(seen_seconds_ago, 0.0),
         detail=fields["detail"],
         device=fields["device"],
+    )
+
+
+def read_limits(flat: Sequence[str]) -> tuple[Limit, ...]:
+    """The limits in a reply of accept.lua."""
+    return tuple(
+        Limit(name=name, limit=float(limit), remaining=float(remaining), reset_seconds=float(reset_ms) / 1000)
+        for name, limit, remaining, reset_ms in zip(*(flat[part::4] for part in range(4)), strict=True)
     )
 
 
@@ -311,4 +372,9 @@ def job_of_record(record: Mapping[str, str]) -> Job:
         error=JobError.read(record["error"]) if record.get("error") else None,
         result=JobResult.read(record["result"]) if record.get("result") else None,
         cancel_requested=record.get("cancel_requested") == "1",
+        owner=record.get("owner", ""),
+        key_id=record.get("account", ""),
+        device_seconds=int(record.get("device_ms", 0)) / 1000,
+        request_id=record.get("request_id", ""),
+        traceparent=record.get("traceparent", ""),
     )

@@ -20,6 +20,7 @@ from tests.jobs.examples import example_result, example_spec
 
 CRASH = JobError(code=ErrorCode.WORKER_CRASHED, message="crashed", retryable=True)
 QUEUE = keys.QueueKeys("lumiere")
+NO_ACCOUNT = ("", "", 1, "normal", "", "", "", "", "")
 
 
 @pytest.fixture
@@ -80,7 +81,9 @@ def accept_blocking(client: redis.Redis, job_id: str, *, bound: int = 1000, key:
     """The script as `JobRecords.accept` calls it, from a thread."""
     spec = example_spec()
     arguments: list[Any] = [job_id, spec.model_dump_json(), "lumiere", spec.model, spec.shape, spec.cost, 4, 60, bound]
-    verdict, subject = client.register_script(script("accept"))(args=[*arguments, key, "print", 10_000])
+    verdict, subject, *_ = client.register_script(script("accept"))(
+        args=[*arguments, key, "print", 10_000, *NO_ACCOUNT]
+    )
     return [verdict, dict(zip(subject[0][::2], subject[0][1::2], strict=True))["id"] if verdict != "full" else ""]
 
 
@@ -227,7 +230,7 @@ async def test_failures_back_off_and_end(records: JobRecords, attempts: Attempts
         assert keys.attempt_name(job.id, attempt + 1) not in blocking.lrange(QUEUE.rq_list, 0, -1)
         blocking.zadd(keys.DELAYED, {job.id: 0})
         assert await records.reap() == (0, 1)
-        assert blocking.lrange(QUEUE.rq_list, 0, -1) == [keys.attempt_name(job.id, attempt + 1), f"{other.id}-a1"]
+        assert blocking.lrange(QUEUE.rq_list, 0, -1) == [f"{other.id}-a1", keys.attempt_name(job.id, attempt + 1)]
     assert attempts.retry(run(job.id, attempts, 3), CRASH)
     failed = await records.get(job.id)
     assert failed is not None

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from service.jobs import keys
+from service.jobs.admission import EVERYBODY, Account, Priority
 from service.jobs.attempts import Attempts, Progress, Verdict
 from service.jobs.connection import connect, connect_blocking
 from service.jobs.contract import ErrorCode, Job, JobError, JobState
@@ -30,6 +31,7 @@ Result = TypeVar("Result")
 POLICY = JobPolicy(max_queued_jobs=4, max_attempts=2, backoff_seconds=(60.0,), redispatch_grace_seconds=0)
 CRASH = JobError(code=ErrorCode.WORKER_CRASHED, message="crashed", retryable=True)
 QUEUE = keys.QueueKeys(POLICY.queue_name)
+ACCOUNTS = (EVERYBODY, Account(owner="a", key_id="a"), Account(owner="b", key_id="b", weight=3.0))
 
 
 def machine_on(url: str, loop: asyncio.AbstractEventLoop) -> type[RuleBasedStateMachine]:
@@ -57,11 +59,11 @@ def machine_on(url: str, loop: asyncio.AbstractEventLoop) -> type[RuleBasedState
         def teardown(self) -> None:
             wait(self.records.close())
 
-        @rule(target=jobs)
-        def accept(self) -> Any:
+        @rule(target=jobs, account=st.sampled_from(ACCOUNTS), priority=st.sampled_from(Priority))
+        def accept(self, account: Account, priority: Priority) -> Any:
             queued = blocking.zcard(QUEUE.waiting)
             try:
-                job = wait(self.records.accept(example_spec())).job
+                job = wait(self.records.of(account).accept(example_spec(), priority=priority)).job
             except QueueFull:
                 assert queued >= POLICY.max_queued_jobs
                 return multiple()
@@ -158,7 +160,12 @@ def machine_on(url: str, loop: asyncio.AbstractEventLoop) -> type[RuleBasedState
             ended = [row["job"] for _, row in rows]
             assert len(ended) == len(set(ended))
             waiting: Any = blocking.zrange(QUEUE.waiting, 0, -1)
+            names: Any = blocking.lrange(QUEUE.rq_list, 0, -1)
+            listed = [keys.split_attempt_name(name)[0] for name in names]
+            assert listed == [job_id for job_id in waiting if job_id in listed], "workers pop in the queue's order"
+            assert sorted(waiting) == sorted(map(str, blocking.zrange(QUEUE.since, 0, -1)))
             cost = 0.0
+            active = {account.key_id: set[str]() for account in ACCOUNTS if account.key_id}
             for job_id in self.accepted:
                 job = wait(self.records.get(job_id))
                 assert job is not None
@@ -167,12 +174,15 @@ def machine_on(url: str, loop: asyncio.AbstractEventLoop) -> type[RuleBasedState
                 assert (blocking.zscore(keys.LEASES, job_id) is not None) == (job.state is JobState.IN_PROGRESS)
                 assert (job_id in self.current) == (job.state is JobState.IN_PROGRESS)
                 assert (job.result is not None) == (job.state is JobState.COMPLETED)
+                if job.key_id and not job.state.terminal:
+                    active[job.key_id].add(job_id)
                 cost += job.spec.cost if job.state is JobState.QUEUED else 0.0
                 if job_id in self.ended:
                     assert job == self.ended[job_id], "a terminal state changed"
                 elif job.state.terminal:
                     self.ended[job_id] = job
             assert float(str(blocking.get(QUEUE.cost) or 0)) == pytest.approx(cost)
+            assert active == {account: blocking.smembers(keys.active(account)) for account in active}
 
     return Histories
 

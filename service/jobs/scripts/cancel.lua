@@ -6,6 +6,7 @@ local state = (fields(id, 'state'))
 if not state then return 'missing' end
 if state == 'queued' then
   undispatch(id)
+  give_turn_back(id)
   redis.call('HSET', job_key(id), 'cancel_requested', '1')
   finish(id, 'cancelled', '', CANCELLED)
   return 'cancelled'

@@ -13,6 +13,7 @@ end
 if state ~= 'queued' or tonumber(last) + 1 ~= tonumber(attempt) then return {} end
 
 local now = now_ms()
+advance_clock(id)
 leave_queue(id)
 redis.call('LREM', rq_list(queue), 0, name)
 redis.call('HSET', job_key(id), 'state', 'in_progress', 'attempt', attempt, 'worker', worker, 'started_ms', text_ms(now),

@@ -4,6 +4,7 @@
 
 local PREFIX, RQ = 'lumiere:', 'rq:'
 local JOBS, LEASES, DELAYED = PREFIX .. 'jobs', PREFIX .. 'leases', PREFIX .. 'delayed'
+local TOTALS = PREFIX .. 'totals'
 local OUTBOX, SPEED, BELL = PREFIX .. 'outbox', PREFIX .. 'speed', PREFIX .. 'events'
 local FUNCTION = 'workers.tasks.generate_video'
 local STREAM_LENGTH, OUTBOX_LENGTH = 256, 100000
@@ -19,6 +20,11 @@ local function text_ms(ms) return string.format('%.0f', ms) end
 local function job_key(id) return PREFIX .. 'job:' .. id end
 local function waiting_key(queue) return PREFIX .. 'queue:' .. queue end
 local function cost_key(queue) return PREFIX .. 'queue:' .. queue .. ':cost' end
+local function since_key(queue) return PREFIX .. 'queue:' .. queue .. ':since' end
+local function turns_key(queue) return PREFIX .. 'queue:' .. queue .. ':turns' end
+local function owned_key(owner) return PREFIX .. 'owner:' .. owner .. ':jobs' end
+local function active_key(account) return PREFIX .. 'account:' .. account .. ':active' end
+local function bucket_key(account, name) return PREFIX .. 'account:' .. account .. ':' .. name end
 local function rq_list(queue) return RQ .. 'queue:' .. queue end
 local function rq_popped(queue) return RQ .. 'queue:' .. queue .. ':intermediate' end
 local function rq_job(name) return RQ .. 'job:' .. name end
@@ -44,14 +50,71 @@ local function emit(id, event, extra)
   redis.call('PUBLISH', BELL, id)
 end
 
+-- Whose turn it is: start-time fair queueing (Goyal, Vin, Cheng 1996). Each account has a virtual time up to which its
+-- share is spent; a job starts there, or at the queue's clock when the account has been idle. Its cost divided by the
+-- account's weight is what it spends. The clock is the start of the job that was claimed last. So an account's thousand
+-- jobs lie far behind each other, and another's first one comes next. Each priority has a clock of its own.
+local PRIORITY_BAND = {high = -1e12, normal = 0, low = 1e12}
+local SMALLEST_COST = 1e-3
+
+local function text_number(number) return string.format('%.17g', number) end
+
+local function take_turn(id, weight)
+  local queue, account, priority, cost = fields(id, 'queue', 'account', 'priority', 'cost')
+  local spent = math.max(tonumber(cost), SMALLEST_COST) / tonumber(weight)
+  local key, clock, account_time = turns_key(queue), priority .. ' clock', priority .. ' account ' .. account
+  local now, own = unpack(redis.call('HMGET', key, clock, account_time))
+  local start = tonumber(own or '-inf')
+  now = tonumber(now or 0)
+  if start <= now then
+    start = now + SMALLEST_COST  -- those who come from idleness keep their order among themselves
+    redis.call('HSET', key, clock, text_number(start))
+  end
+  redis.call('HSET', key, account_time, text_number(start + spent))
+  redis.call('HSET', job_key(id), 'turn', text_number(PRIORITY_BAND[priority] + start), 'spent', text_number(spent))
+end
+
+-- The account is not charged for a turn that it does not take.
+local function give_turn_back(id)
+  local queue, account, priority, spent = fields(id, 'queue', 'account', 'priority', 'spent')
+  local field = priority .. ' account ' .. account
+  if redis.call('HEXISTS', turns_key(queue), field) == 1 then
+    redis.call('HINCRBYFLOAT', turns_key(queue), field, '-' .. spent)
+  end
+end
+
+local function advance_clock(id)
+  local queue, priority, turn = fields(id, 'queue', 'priority', 'turn')
+  local start, clock = tonumber(turn) - PRIORITY_BAND[priority], priority .. ' clock'
+  if start > tonumber(redis.call('HGET', turns_key(queue), clock) or 0) then
+    redis.call('HSET', turns_key(queue), clock, text_number(start))
+  end
+end
+
+-- Puts a name into RQ's list in front of the first job behind it in the queue, so that the list keeps the queue's order.
+local MOST_TRIES = 32
+
+local function insert_in_order(id, name)
+  local queue = (fields(id, 'queue'))
+  local rank = redis.call('ZRANK', waiting_key(queue), id)
+  local behind = redis.call('ZRANGE', waiting_key(queue), rank + 1, rank + MOST_TRIES)
+  for _, other in ipairs(behind) do
+    local attempt = (fields(other, 'attempt'))
+    local pivot = attempt and attempt_name(other, tonumber(attempt) + 1) or ''
+    if redis.call('LINSERT', rq_list(queue), 'BEFORE', pivot, name) > 0 then return end
+  end
+  -- All of those wait for their next attempt to be dispatched, or there are none.
+  redis.call(#behind == MOST_TRIES and 'LPUSH' or 'RPUSH', rq_list(queue), name)
+end
+
 -- Hands the job's next attempt to RQ. The attempt's name holds its number, so what was handed over before is stale.
-local function dispatch(id, at_front)
+local function dispatch(id)
   local queue, attempt = fields(id, 'queue', 'attempt')
   local name = attempt_name(id, tonumber(attempt) + 1)
   redis.call('HSET', rq_job(name), 'data', cjson.encode({FUNCTION, cjson.null, {name}, {}}),
     'origin', queue, 'status', 'queued', 'timeout', '-1', 'description', name)
   redis.call('SADD', RQ .. 'queues', rq_list(queue))
-  redis.call(at_front and 'LPUSH' or 'RPUSH', rq_list(queue), name)
+  insert_in_order(id, name)
 end
 
 -- Takes back what RQ carries for the attempt that comes next, wherever it is.
@@ -64,8 +127,9 @@ local function undispatch(id)
 end
 
 local function enter_queue(id)
-  local queue, sequence, cost = fields(id, 'queue', 'sequence', 'cost')
-  if redis.call('ZADD', waiting_key(queue), 'NX', sequence, id) == 1 then
+  local queue, turn, cost, created = fields(id, 'queue', 'turn', 'cost', 'created_ms')
+  if redis.call('ZADD', waiting_key(queue), 'NX', turn, id) == 1 then
+    redis.call('ZADD', since_key(queue), created, id)
     redis.call('INCRBYFLOAT', cost_key(queue), cost)
   end
 end
@@ -73,8 +137,9 @@ end
 local function leave_queue(id)
   local queue, cost = fields(id, 'queue', 'cost')
   if redis.call('ZREM', waiting_key(queue), id) == 1 then
+    redis.call('ZREM', since_key(queue), id)
     if redis.call('ZCARD', waiting_key(queue)) == 0 then
-      redis.call('DEL', cost_key(queue))
+      redis.call('DEL', cost_key(queue), turns_key(queue))
     else
       redis.call('INCRBYFLOAT', cost_key(queue), '-' .. cost)
     end
@@ -82,9 +147,40 @@ local function leave_queue(id)
   redis.call('ZREM', DELAYED, id)
 end
 
+-- Counters for metrics, since this Redis was set up.
+local function count(name, amount)
+  redis.call('HINCRBY', TOTALS, name, text_ms(amount))
+end
+
+-- The ledger: one hash for each day (UTC), its fields are account|model|what. Times in ms, cost in units.
+local LEDGER_DAYS = 400
+
+local function book(id, entries)
+  local account, model = fields(id, 'account', 'model')
+  local key = PREFIX .. 'usage:' .. string.format('%d', math.floor(now_ms() / DAY))
+  for what, amount in pairs(entries) do
+    redis.call('HINCRBYFLOAT', key, (account or '') .. '|' .. model .. '|' .. what, text_number(amount))
+  end
+  redis.call('PEXPIRE', key, text_ms(LEDGER_DAYS * DAY))
+end
+
+-- Books the time that the attempt in progress has had a worker for, on its job and in the ledger.
+local function book_attempt(id, what)
+  local started = (fields(id, 'started_ms'))
+  local device_ms = math.max(now_ms() - tonumber(started), 0)
+  redis.call('HINCRBY', job_key(id), 'device_ms', text_ms(device_ms))
+  book(id, {[what] = device_ms})
+  count('device_ms', device_ms)
+end
+
 -- The one way into a terminal state. `result` and `failure` are JSON texts or ''.
 local function finish(id, state, result, failure)
   local key, now = job_key(id), now_ms()
+  local before, account, cost = fields(id, 'state', 'account', 'cost')
+  if before == 'in_progress' then book_attempt(id, 'device_ms') end
+  book(id, {[state] = 1, cost = state == 'completed' and tonumber(cost) or nil})
+  count(state, 1)
+  if account ~= '' then redis.call('SREM', active_key(account), id) end
   local retention = tonumber((fields(id, 'retention'))) * 1000
   redis.call('HSET', key, 'state', state, 'completed_ms', text_ms(now), 'expires_ms', text_ms(now + retention))
   redis.call('HDEL', key, 'eta_ms', 'missing_ms')
@@ -112,6 +208,8 @@ local CANCELLED = cjson.encode({code = 'cancelled', message = 'the job was cance
 -- Back to the queue, at its old place. With a delay the reaper dispatches it when it is due.
 local function requeue(id, delay_ms, extra)
   local key = job_key(id)
+  book_attempt(id, 'retried_ms')
+  count('requeued', 1)
   redis.call('HSET', key, 'state', 'queued', 'progress', 0, 'step', 0, 'stage', '', 'worker', '')
   redis.call('HDEL', key, 'eta_ms', 'started_ms', 'missing_ms')
   redis.call('ZREM', LEASES, id)
@@ -119,7 +217,7 @@ local function requeue(id, delay_ms, extra)
   if delay_ms > 0 then
     redis.call('ZADD', DELAYED, text_ms(now_ms() + delay_ms), id)
   else
-    dispatch(id, true)
+    dispatch(id)
   end
   emit(id, 'state', extra)
 end

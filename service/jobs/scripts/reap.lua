@@ -30,6 +30,6 @@ end
 local due = redis.call('ZRANGEBYSCORE', DELAYED, 0, text_ms(now), 'LIMIT', 0, limit)
 for _, id in ipairs(due) do
   redis.call('ZREM', DELAYED, id)
-  if (fields(id, 'state')) == 'queued' then dispatch(id, true) end
+  if (fields(id, 'state')) == 'queued' then dispatch(id) end
 end
 return {#expired, #due}

@@ -14,6 +14,7 @@ for _, id in ipairs(redis.call('ZRANGE', waiting_key(queue), 0, FRONT - 1)) do
   local attempt, missing, state = fields(id, 'attempt', 'missing_ms', 'state')
   if state ~= 'queued' then
     redis.call('ZREM', waiting_key(queue), id)
+    redis.call('ZREM', since_key(queue), id)
   elseif listed[attempt_name(id, tonumber(attempt) + 1)] or redis.call('ZSCORE', DELAYED, id) then
     if missing then redis.call('HDEL', job_key(id), 'missing_ms') end
   elseif not missing then
@@ -22,7 +23,7 @@ for _, id in ipairs(redis.call('ZRANGE', waiting_key(queue), 0, FRONT - 1)) do
     undispatch(id)
     redis.call('HINCRBY', job_key(id), 'attempt', 1)
     redis.call('HDEL', job_key(id), 'missing_ms')
-    dispatch(id, true)
+    dispatch(id)
     repaired = repaired + 1
   end
 end
