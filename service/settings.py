@@ -1,5 +1,6 @@
 """Deployment settings, read once from the environment (prefix `LUMIERE_`), refused early when they are wrong."""
 
+import ipaddress
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +37,14 @@ class Settings(BaseSettings):
     """Where videos go: s3://, gs://, az:// or file://; unset: the folder `data_dir`."""
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    auth: str = Field("auto", pattern="^(auto|open|keys)$")
+    """Whether requests need an API key: `auto` asks for one unless `host` is a loopback address."""
+    key_requests_per_minute: float = Field(60, ge=0)
+    """Jobs that a key may ask for in a minute, unless the key says otherwise; 0 is no limit, here and below."""
+    key_active_jobs: int = Field(100, ge=0)
+    """Jobs of a key that may wait or run at once."""
+    key_cost_per_hour: float = Field(0, ge=0)
+    """Megapixels (width x height x frames x steps / 1e6) that a key may have denoised in an hour."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
 
     model_dirs: Annotated[list[Path], NoDecode] = Field(default_factory=lambda: [shipped_model()], min_length=1)
@@ -78,8 +87,20 @@ class Settings(BaseSettings):
         return value or None
 
     @property
+    def keys_required(self) -> bool:
+        return self.auth == "keys" or (self.auth == "auto" and not is_loopback(self.host))
+
+    @property
     def retention_seconds(self) -> int:
         return round(self.retention_hours * 3600)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address or name."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
+from service.access.gate import Gate
 from service.api.access_log import AccessLog, configure_logging
 from service.api.errors import install_handlers
 from service.api.openapi import install_openapi
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     # The last one added is the outermost.
+    app.add_middleware(Gate, settings=settings)
     app.add_middleware(AccessLog)
     app.add_middleware(RequestId)
     install_handlers(app)

@@ -18,6 +18,7 @@ from starlette.routing import Match
 
 from service.api.error_codes import ERRORS
 from service.api.request_id import request_id_of
+from service.jobs.admission import QuotaExceeded
 from service.jobs.connection import RedisUnavailable
 from service.jobs.record import IdempotencyConflict, QueueFull
 from service.storage import StorageError
@@ -119,6 +120,8 @@ def translate(error: Exception) -> ApiError:
             return ApiError.of_validation(error.errors())
         case QueueFull():
             return ApiError("queue_full", f"{error.queued} jobs are waiting", retry_after=QUEUE_RETRY_SECONDS)
+        case QuotaExceeded():
+            return quota_refusal(error)
         case IdempotencyConflict():
             return ApiError("idempotency_key_reused", "the key came with other fields before", param="Idempotency-Key")
         case RedisUnavailable():
@@ -131,10 +134,24 @@ def translate(error: Exception) -> ApiError:
             return ApiError("internal_error", "a defect of the service; its log has the request_id")
 
 
+def quota_refusal(error: QuotaExceeded) -> ApiError:
+    limit = next(limit for limit in error.limits if limit.name == error.name)
+    match error.name:
+        case "requests":
+            detail = f"this API key may ask for {limit.limit:g} jobs per minute"
+        case "cost":
+            detail = f"this API key may have {limit.limit:g} megapixels denoised per hour"
+        case _:
+            detail = f"this API key may have {limit.limit:g} jobs waiting or running"
+            return ApiError("too_many_jobs", detail, retry_after=QUEUE_RETRY_SECONDS)
+    return ApiError("quota_exceeded", detail, retry_after=error.retry_seconds)
+
+
 EXPECTED = (
     ApiError,
     RequestValidationError,
     QueueFull,
+    QuotaExceeded,
     IdempotencyConflict,
     RedisUnavailable,
     StorageError,

@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, TypeVar
 
 import structlog
 from fastapi import Depends, Request
 
+from service.access.gate import principal_of, tell_limits
+from service.access.keys import ApiKeys
+from service.api.request_id import request_id_of
+from service.jobs.admission import Trace
 from service.jobs.connection import RedisUnavailable
 from service.jobs.models import ModelCard
 from service.jobs.reaper import run_reaper
@@ -16,6 +21,7 @@ from service.jobs.record import JobRecords
 from service.jobs.retention import run_sweeper
 from service.settings import Settings
 from service.storage import Storage
+from service.uploads.records import FileRecords
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +35,16 @@ T = TypeVar("T")
 class Resources:
     catalogue: Mapping[str, ModelCard]
     records: JobRecords
+    """As the client of the request may see them."""
     storage: Storage
+    keys: ApiKeys
     reaper: asyncio.Task[None]
+    max_upload_bytes: int
+
+    @property
+    def files(self) -> FileRecords:
+        """The uploads that the account of these records may see."""
+        return FileRecords(self.records.redis, self.records.policy.retention_seconds, self.records.account.owner)
 
 
 @asynccontextmanager
@@ -45,7 +59,7 @@ async def open_resources(
     for task in (reaper, sweeper):
         task.add_done_callback(report_death)
     try:
-        yield Resources(catalogue, records, storage, reaper)
+        yield Resources(catalogue, records, storage, ApiKeys(records.redis), reaper, settings.max_upload_bytes)
     finally:
         stop.set()
         await asyncio.gather(reaper, sweeper, return_exceptions=True)
@@ -58,8 +72,12 @@ def report_death(task: asyncio.Task[None]) -> None:
 
 
 async def resources_of(request: Request) -> Resources:  # async: FastAPI sends plain functions to a thread
-    resources: Resources = request.app.state.resources
-    return resources
+    """What the gateway holds, with the records as the client may see them."""
+    held: Resources = request.app.state.resources
+    scope = request.scope
+    trace = Trace(request_id=request_id_of(scope))
+    account = principal_of(scope).account
+    return replace(held, records=held.records.of(account, trace, partial(tell_limits, scope)))
 
 
 Held = Annotated[Resources, Depends(resources_of)]

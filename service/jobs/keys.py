@@ -21,6 +21,8 @@ SPEED = f"{PREFIX}speed"  # hash: seconds per step by model and shape, seconds p
 REAPER = f"{PREFIX}reaper"  # hash: when a reaper last passed, and until when none may expire leases
 TOTALS = f"{PREFIX}totals"  # hash: counters since this Redis was set up
 FILES = f"{PREFIX}files"  # zset: id of an uploaded file by time of creation (s)
+API_KEYS = f"{PREFIX}keys"  # zset: key id by time of creation (s)
+API_KEYS_USED = f"{PREFIX}keys:used"  # zset: key id by time of its last use (s)
 BELL = f"{PREFIX}events"  # pub/sub channel: the id of a job whose stream has grown
 
 
@@ -39,6 +41,10 @@ def file(file_id: str) -> str:
 
 def idempotency(digest: str) -> str:
     return f"{PREFIX}idempotency:{digest}"
+
+
+def api_key(key_id: str) -> str:
+    return f"{PREFIX}key:{key_id}"
 
 
 def owned(owner: str) -> str:

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
 from redis.asyncio import Redis
@@ -61,6 +61,8 @@ class JobRecords:
         self.redis = redis
         self.policy = policy
         self.account = account
+        self.trace = Trace()
+        self.on_limits: Callable[[Sequence[Limit]], None] = lambda limits: None
         self.queue = keys.QueueKeys(policy.queue_name)
         self._accept = redis.register_script(script("accept"))
         self._read = redis.register_script(script("read"))
@@ -75,10 +77,20 @@ class JobRecords:
             raise SettingsError("LUMIERE_REDIS_URL: must be set to the address of a Redis server")
         return cls(connect(settings.redis_url), JobPolicy.of(settings))
 
-    def of(self, account: Account) -> Self:
-        """The same records as this account sees them; what it accepts is the account's."""
+    def of(
+        self,
+        account: Account,
+        trace: Trace | None = None,
+        on_limits: Callable[[Sequence[Limit]], None] = lambda limits: None,
+    ) -> Self:
+        """The same records as this account sees them; what it accepts is the account's.
+
+        Args:
+            trace: what names the request for which jobs are accepted.
+            on_limits: called with what is left of the account's quotas, whenever a job is accepted or refused.
+        """
         bound = copy.copy(self)
-        bound.account = account
+        bound.account, bound.trace, bound.on_limits = account, trace or Trace(), on_limits
         return bound
 
     def may_see(self, job: Job) -> bool:
@@ -99,7 +111,6 @@ class JobRecords:
         idempotency_key: str | None = None,
         fingerprint: str | None = None,
         priority: Priority = Priority.NORMAL,
-        trace: Trace | None = None,
     ) -> Accepted:
         """Takes a job: when this returns, it is recorded and queued.
 
@@ -116,7 +127,6 @@ class JobRecords:
         text = spec.model_dump_json()
         account = self.account
         owner = account.owner or ""
-        trace = trace or Trace()
         known = ""
         if idempotency_key is not None:
             known = keys.idempotency(hashlib.sha256(f"{owner} {idempotency_key}".encode()).hexdigest())
@@ -145,8 +155,8 @@ class JobRecords:
                     account.quota.active_jobs,
                 )
             ),
-            trace.request_id,
-            trace.traceparent,
+            self.trace.request_id,
+            self.trace.traceparent,
         ]
         with redis_errors():
             verdict, subject, *rest = await self._accept(args=arguments)
@@ -155,11 +165,14 @@ class JobRecords:
         if verdict == "conflict":
             raise IdempotencyConflict(subject)
         if verdict == "quota":
-            wait, limits = rest
-            raise QuotaExceeded(subject, float(wait) / 1000 if wait else None, read_limits(limits))
+            wait, limits = rest[0], read_limits(rest[1])
+            self.on_limits(limits)
+            raise QuotaExceeded(subject, float(wait) / 1000 if wait else None, limits)
+        limits = read_limits(rest[0]) if rest else ()
+        self.on_limits(limits)
         job = job_of_view(subject)
         assert job is not None
-        return Accepted(job=job, replayed=verdict == "replayed", limits=read_limits(rest[0]) if rest else ())
+        return Accepted(job=job, replayed=verdict == "replayed", limits=limits)
 
     async def get(self, job_id: str) -> Job | None:
         """The job with its queue position and ETA; None when there is none (any more)."""
