@@ -4,7 +4,7 @@ pickle.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,15 +67,17 @@ def read_card(folder: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, wanted: Collection[str] | None = None) -> None:
     """Raises CheckpointError unless every component that `model_index.json` names is there, with whole safetensors
-    weights.
+    weights. wanted: the components to look at; None is all.
     """
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder")
     index = read_json(folder / "model_index.json")
     for name, value in index.items():
         if name.startswith("_") or not isinstance(value, list) or value[0] is None:
+            continue
+        if wanted is not None and name not in wanted:
             continue
         component = folder / name
         if not component.is_dir():

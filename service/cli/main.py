@@ -163,6 +163,12 @@ def train(context: typer.Context) -> None:
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
+def inflate(context: typer.Context) -> None:
+    """Turn a text-to-image model into a video model: `lumiere inflate --help`."""
+    become(stack.python_module("model.backbones", *context.args))
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
 def evaluate(context: typer.Context) -> None:
     """Measure a model on held-out prompts: `lumiere evaluate --help`."""
     become(stack.python_module("model.evaluation", *context.args))
