@@ -178,7 +178,7 @@ class ApiKeys:
             if not ids:
                 return []
             texts = cast(list[str | None], await self.redis.mget([keys.api_key(key_id) for key_id in ids]))
-            used = cast(list[float | None], await self.redis.zmscore(keys.API_KEYS_USED, ids))
+            used = await self.redis.zmscore(keys.API_KEYS_USED, ids)
         return [
             (KeyRecord.model_validate_json(text), at) for text, at in zip(texts, used, strict=True) if text is not None
         ]

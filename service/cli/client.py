@@ -40,14 +40,16 @@ class Event:
 class Service:
     """The service at `url`. Requests that may be repeated safely are repeated while it is away for a moment.
 
-    Every method raises ServiceError.
+    Every method raises ServiceError. `api_key`: `LUMIERE_API_KEY` when not given.
     """
 
-    def __init__(self, url: str, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, url: str, patience: float = PATIENCE_SECONDS, api_key: str | None = None) -> None:
         self.url = url.rstrip("/")
         self.patience = patience
         # Proxies from the environment are for the outside world, not for this machine.
         self.http = httpx.Client(base_url=self.url, timeout=httpx.Timeout(30.0), trust_env=not is_local(self.url))
+        if token := api_key or os.environ.get("LUMIERE_API_KEY"):
+            self.http.headers["Authorization"] = f"Bearer {token}"
 
     def __enter__(self) -> Self:
         return self

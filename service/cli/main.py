@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from service.cli.client import Service, ServiceError, default_url
 from service.cli.generate import TASKS, as_json, given, make_video
 from service.cli.jobs import AsJson, Url, jobs
+from service.cli.keys import keys
 from service.settings import SettingsError, load_settings
 from service.stack import serve as stack
 
@@ -51,6 +52,7 @@ app = typer.Typer(
     help="Text-to-video with a Space-Time U-Net: a service, its workers and its client.",
 )
 app.add_typer(jobs, name="jobs")
+app.add_typer(keys, name="keys")
 
 
 def print_version(wanted: bool) -> None:

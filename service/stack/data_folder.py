@@ -38,3 +38,20 @@ def hold(folder: Path, patience: float = 5.0) -> int:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()}".encode(), 0)
         return descriptor
+
+
+def note_redis(folder: Path, url: str) -> None:
+    """Leaves word where the folder's Redis can be reached, for commands on this machine."""
+    (folder / "redis" / "address").write_text(url, encoding="utf-8")
+
+
+def forget_redis(folder: Path) -> None:
+    (folder / "redis" / "address").unlink(missing_ok=True)
+
+
+def redis_address(folder: Path) -> str | None:
+    """The address of the folder's Redis while a stack runs; None when none does."""
+    try:
+        return (folder / "redis" / "address").read_text(encoding="utf-8")
+    except OSError:
+        return None

@@ -16,7 +16,7 @@ import httpx
 from service.jobs.models import CatalogueError, read_catalogue
 from service.settings import Settings
 from service.stack import redis_server
-from service.stack.data_folder import DataFolderInUse, hold
+from service.stack.data_folder import DataFolderInUse, forget_redis, hold, note_redis
 from service.stack.processes import POLL_SECONDS, Interrupts, Part, Processes, tail
 
 START_SECONDS = 900.0
@@ -101,7 +101,9 @@ class Stack:
         # When we are killed it still gets the time to write its file out; meanwhile it keeps the lock.
         part = Part("redis", command, os.environ, self.log("redis"), REDIS_STOP_SECONDS, signal.SIGTERM, (self.lock,))
         self.processes.start(part)
-        return f"unix://{path}"
+        url = f"unix://{path}"
+        note_redis(self.data_dir, url)
+        return url
 
     def start_gateway(self, environment: Mapping[str, str]) -> None:
         command = gateway_command(self.settings)
@@ -170,6 +172,7 @@ class Stack:
         """Drain the workers, then stop the gateway, Redis last; a second signal stops all of it at once."""
         self.processes.stop(at_once=lambda: self.interrupts.count > 1)
         if self.socket_folder is not None:
+            forget_redis(self.data_dir)
             shutil.rmtree(self.socket_folder, ignore_errors=True)
         if self.lock is not None:
             os.close(self.lock)
@@ -234,6 +237,8 @@ def serve(settings: Settings, workers: int, say: Callable[[str], None]) -> None:
             started = time.monotonic()
             stack.start()
             say(greeting(stack.url, time.monotonic() - started))
+            if settings.keys_required:
+                say(KEYS_REQUIRED)
             stack.run_until_interrupted()
             say("stopping: running jobs get a moment to finish, press Ctrl-C again to stop at once")
         except Interrupted:
@@ -241,6 +246,11 @@ def serve(settings: Settings, workers: int, say: Callable[[str], None]) -> None:
         finally:
             stack.stop()
     say("stopped")
+
+
+KEYS_REQUIRED = """
+Requests need an API key, because others can reach this address: lumiere keys create --name NAME
+Send it as `Authorization: Bearer lum_…`; the command line takes it from LUMIERE_API_KEY."""
 
 
 def greeting(url: str, seconds: float) -> str:
