@@ -162,6 +162,21 @@ class Schedule:
     def initial(self, noise: Tensor) -> Tensor:
         return noise * getattr(self.scheduler, "init_noise_sigma", 1.0)
 
+    def first_step(self, strength: float) -> int:
+        """The step at which to begin if only the last `strength` of all steps, 0 to 1, are to be made."""
+        order = getattr(self.scheduler, "order", 1)
+        steps = len(self.timesteps)
+        first = steps - max(1, round(steps * strength))
+        return first - first % order
+
+    def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
+        """`clean` as the scheduler has it at step `index`, from which the run then begins."""
+        if hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(index)
+        alpha, sigma = self.noise_level(index)
+        scale = self.network_input(torch.ones((), device=clean.device), index)
+        return (alpha * clean + sigma * noise) / scale
+
     def network_input(self, sample: Tensor, index: int) -> Tensor:
         if hasattr(self.scheduler, "scale_model_input"):
             return self.scheduler.scale_model_input(sample, self.timesteps[index])
@@ -233,13 +248,20 @@ def denoise(
     keep_known: Callable[[Tensor], Tensor] | None = None,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
+    source: Tensor | None = None,
+    strength: float = 1.0,
 ) -> Tensor:
     """Denoises `noise` (b, c, t, h, w), standard normal, float32, in `steps` steps and returns x0 of the same shape.
 
     scheduler: a diffusers scheduler; a copy is used, the original keeps no trace. network_predicts: its prediction
         type, if it is not the scheduler's. positive, negative: what the network is told with and without the prompt.
     threshold: applied to the guided estimate. keep_known: sets what is known of x0, applied last.
-    generator: noise of stochastic schedulers. on_step: called after every step; what it raises ends the run.
+    generator: noise of stochastic schedulers. on_step: called after every step; what it raises ends the run. source: a
+        clean sample to begin from, noised as far as the last `strength` of the steps take back (SDEdit, Meng et al.
+        2022).
+
+    What is known is noised with `noise` at every step, as the solver goes from known x0 to sample: known cells follow
+    alpha known + sigma noise exactly.
 
     Raises InvalidOutput when an estimate is not finite.
     """
@@ -247,8 +269,9 @@ def denoise(
     if schedule.threshold_quantile is not None:
         threshold = partial(dynamic_threshold, quantile=schedule.threshold_quantile)
     channels = noise.shape[1]
-    sample = schedule.initial(noise)
     total = len(schedule.timesteps)
+    first = 0 if source is None else schedule.first_step(strength)
+    sample = schedule.initial(noise) if source is None else schedule.noised(source, noise, first)
 
     def estimate(z: Tensor, index: int, condition: Condition) -> Tensor:
         timesteps = schedule.timesteps[index].expand(z.shape[0])
@@ -256,7 +279,7 @@ def denoise(
         return schedule.x0(prediction, z, index)
 
     x0 = sample
-    for index in range(total):
+    for index in range(first, total):
         z = schedule.network_input(sample, index)
         if not guidance.acts_at(index / total):
             x0 = estimate(z, index, positive)
@@ -273,5 +296,5 @@ def denoise(
             x0 = keep_known(x0)
         sample = schedule.step(schedule.prediction(x0, z, index), sample, index, generator)
         if on_step is not None:
-            on_step(StepInfo("denoise", index + 1, total, x0))
+            on_step(StepInfo("denoise", index + 1 - first, total - first, x0))
     return sample if keep_known is None else keep_known(sample)

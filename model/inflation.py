@@ -254,3 +254,17 @@ class TextPooling(nn.Module):
         scores = rearrange(self.to_scores(text), "b l heads -> b heads l")
         weights = (scores if mask is None else scores + mask).softmax(dim=-1)
         return self.proj(rearrange(weights @ text, "b heads c -> b (heads c)"))
+
+
+class KnownInput(nn.Conv2d):
+    """What is known of a clip, C and M, on its way into the first level: the columns by which Lumiere's 7-channel
+    network (section 4.2) is wider than its text-to-video one. Beside `conv_in` they leave the image model's own weights
+    alone.
+    """
+
+    def __init__(self, known_channels: int, width: int) -> None:
+        super().__init__(known_channels, width, kernel_size=3, padding=1, bias=False)
+        self.reset_to_identity()
+
+    def reset_to_identity(self) -> None:
+        zero(self)

@@ -1,4 +1,7 @@
-"""From a prompt to frames: text, noise, denoising, decoding, upscaling, each a call of its own.
+"""From a prompt, and what is known of the video, to frames: the five tasks (Lumiere, sections 3 and 4).
+
+All of them are one call, `make`: text, noise, denoising, decoding, enlarging, and the known pixels put back. They
+differ in what they know.
 
 Letters: b videos, c channels, t frames, h height, w width. Pixels are in [-1, 1] until the last stage.
 
@@ -6,10 +9,9 @@ Latents are what the network denoises. A model in pixel space folds p x p pixels
 lets a small network work on a coarse grid; a latent model has a VAE. Both go through `encode` and `decode`.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,64 +19,105 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
-from einops import rearrange
+from einops import rearrange, repeat
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model import checkpoint
+from model.clip import FRAMES_AT_ONCE, Clip, Stopwatch, to_frames
 from model.components import STUNet
-from model.denoising import Condition, Guidance, OnStep, clamp, denoise, make_scheduler, prediction_type
+from model.conditioning import (
+    NO_MARGINS,
+    Frames,
+    Keyframe,
+    Known,
+    Margins,
+    Region,
+    Resize,
+    from_keyframes,
+    from_still,
+    from_video,
+    keep,
+    on_grid,
+    place,
+    placement,
+)
+from model.denoising import Condition, Guidance, Network, OnStep, clamp, denoise, make_scheduler, prediction_type
 from model.folding import fold, unfold
 from model.loading import component_names, load_components, settings_of
+from model.looping import looped
+from model.multidiffusion import over_windows, windows
+from model.style import Style, find_styles, read_style, styled
 from model.text import TextEncoders, encode_text
 
-FRAMES_AT_ONCE = 16
-"""Frames that per-frame stages work on at a time: bounds memory, changes nothing."""
+__all__ = ["Clip", "Keyframe", "LumierePipeline", "Margins", "Options", "to_frames"]
+
+WINDOW_FRAMES = 80
+"""Frames of a clip that the network was trained on; longer videos are made in windows of so many."""
+WINDOW_OVERLAP = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What all tasks share.
+
+    Steps and guidance default to what the model's card says. scheduler: class name of a diffusers scheduler, None is
+    the model's own. on_step: called after every step of denoising and of super-resolution; what it raises ends the run.
+    The same arguments give the same pixels on the same machine and in the same precision.
+    """
+
+    negative_prompt: str = ""
+    seed: int = 0
+    num_frames: int = 80
+    height: int = 128
+    width: int = 128
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    guidance_rescale: float = 0.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    scheduler: str | None = None
+    on_step: OnStep | None = None
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A made video.
-
-    frames: uint8 RGB, (t, h, w, 3). timings: seconds by stage. upscale: "none", or how the frames were enlarged from
-        the size the network works at. prompt_tokens_used of prompt_tokens_max: a prompt longer than that was cut off.
+class Given:
+    """What a task knows beforehand. known: pixels that stay. source: frames (t, h, w, 3) of the size that is made, to
+    begin from after the last `strength` of the steps were taken back. loop: the first frame follows on the last.
     """
 
-    frames: NDArray[np.uint8]
-    timings: dict[str, float]
-    upscale: str
-    prompt_tokens_used: int
-    prompt_tokens_max: int
-    prompt_truncated: bool
+    known: Known | None = None
+    source: Frames | None = None
+    strength: float = 1.0
+    loop: bool = False
 
 
-@dataclass
-class Stopwatch:
-    """Seconds by stage; waits for the device, so that a stage is not charged for another's work."""
+class KnownLatents:
+    """Known pixels on the network's grid. values: latents, 0 where unknown. mask: bool of the same shape.
 
-    device: torch.device
-    seconds: dict[str, float] = field(default_factory=dict)
+    channels: C and M as a network with known input reads them, (1, `known_channels`, t, h, w).
+    """
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.seconds[name] = time.perf_counter() - started
+    def __init__(self, values: Tensor, cells: Tensor, patch: int) -> None:
+        folded = fold(cells, patch)
+        self.mask = fold(repeat(cells, "1 1 t h w -> 1 c t h w", c=values.shape[1] // patch**2), patch) == 1
+        self.values = values * self.mask
+        self.channels = torch.cat([self.values, folded], dim=1)
+
+    def keep(self, x0: Tensor) -> Tensor:
+        return torch.where(self.mask, self.values, x0)
 
 
 class LumierePipeline(DiffusionPipeline):
     """Text to video. unet: STUNet. text_encoder, tokenizer: CLIP's or T5's classes, and for SDXL a second pair.
-    scheduler: of diffusers. vae: for latent models.
+    scheduler: of diffusers. vae: for latent models. super_resolution: makes videos larger than the unet does.
 
     patch_size: pixels, or the VAE's cells, that are folded into one cell of the network's grid, along each side.
     force_zeros_for_empty_prompt: see `TextEncoders.zeros_for_empty`.
     """
 
-    model_cpu_offload_seq = "text_encoder->text_encoder_2->unet->vae"
-    _optional_components = ["vae", "text_encoder_2", "tokenizer_2"]  # noqa: RUF012
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->unet->vae->super_resolution"
+    _optional_components = ["vae", "text_encoder_2", "tokenizer_2", "super_resolution"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -85,6 +128,7 @@ class LumierePipeline(DiffusionPipeline):
         vae: AutoencoderKL | None = None,
         text_encoder_2: PreTrainedModel | None = None,
         tokenizer_2: PreTrainedTokenizerBase | None = None,
+        super_resolution: STUNet | None = None,
         patch_size: int = 1,
         force_zeros_for_empty_prompt: bool = False,
     ) -> None:
@@ -97,6 +141,7 @@ class LumierePipeline(DiffusionPipeline):
             tokenizer_2=tokenizer_2,
             scheduler=scheduler,
             vae=vae,
+            super_resolution=super_resolution,
         )
         # a path that stays, wherever the class is defined
         self.register_to_config(
@@ -105,6 +150,8 @@ class LumierePipeline(DiffusionPipeline):
             force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
         )
         self.card: dict[str, Any] = {}
+        self.style_files: dict[str, Path] = {}
+        self.styles_read: dict[str, Style] = {}
 
     @classmethod
     def from_pretrained(
@@ -128,6 +175,7 @@ class LumierePipeline(DiffusionPipeline):
                 f"{folder / 'model_index.json'} is not of a LumierePipeline: {error}"
             ) from None
         pipeline.card = card
+        pipeline.style_files = find_styles(folder)
         pipeline.unet.set_frame_chunk(FRAMES_AT_ONCE if place.type == "cpu" else None)
         return pipeline.to(place)
 
@@ -149,67 +197,184 @@ class LumierePipeline(DiffusionPipeline):
         """Pixels along the short side of what the network makes, before upscaling."""
         return self.unet.config.sample_size * self.pixels_per_cell
 
-    def text_to_video(
+    def text_to_video(self, prompt: str, **options: Any) -> Clip:
+        """Makes a video of what `prompt` says. options: see `Options`.
+
+        This and all tasks raise ValueError naming the argument that cannot be, and InvalidOutput when the network
+        fails.
+        """
+        return self.make(prompt, Options(**options))
+
+    def image_to_video(
+        self, prompt: str, *, keyframes: Sequence[Keyframe], resize: Resize = "cover", **options: Any
+    ) -> Clip:
+        """Makes a video that shows the images of `keyframes` at their frames, exactly; one at frame 0 is its
+        beginning.
+        """
+        settings = Options(**options)
+        known = from_keyframes(keyframes, settings.num_frames, settings.height, settings.width, resize)
+        return self.make(prompt, settings, Given(known))
+
+    def inpaint(
         self,
         prompt: str,
         *,
-        negative_prompt: str = "",
-        seed: int = 0,
-        num_frames: int = 80,
-        height: int = 128,
-        width: int = 128,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        guidance_rescale: float = 0.0,
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
-        scheduler: str | None = None,
-        on_step: OnStep | None = None,
+        video: Frames,
+        mask: Region | NDArray[np.floating] | None = None,
+        expand: Margins = NO_MARGINS,
+        feather: float = 0.0,
+        resize: Resize = "cover",
+        **options: Any,
     ) -> Clip:
-        """Makes `num_frames` frames of what `prompt` says, `height` x `width` pixels.
+        """Makes part of `video`, uint8 (t, h, w, 3), anew and keeps the rest exactly.
 
-        Steps and guidance default to what the model's card says. scheduler: class name of a diffusers scheduler, None
-        is the model's own. on_step: called after every denoising step; what it raises ends the run. The same
-        arguments give the same pixels on the same machine and in the same precision. Raises ValueError naming the
-        argument that cannot be, and InvalidOutput when the network fails.
+        mask: (t or 1, h, w), 1 where frames are made anew; None is nowhere, for when only `expand` adds something to
+        fill in. feather: width of the border over which the given pixels fade into the new ones, as a fraction of the
+        short side; it lies where the mask is 1.
         """
+        settings = Options(**{**options, "num_frames": len(video)})
+        region = np.zeros((1, *video.shape[1:3]), bool) if mask is None else np.asarray(mask) > 0.5
+        if not 0 <= feather <= 0.5:
+            raise ValueError(f"feather must be 0 to 0.5, got {feather}")
+        known = from_video(video, region, settings.height, settings.width, resize, expand, feather)
+        return self.make(prompt, settings, Given(known))
+
+    def cinemagraph(
+        self,
+        prompt: str,
+        *,
+        image: NDArray[np.uint8],
+        mask: Region | NDArray[np.floating],
+        loop: bool = False,
+        resize: Resize = "cover",
+        **options: Any,
+    ) -> Clip:
+        """Lets part of `image`, uint8 (h, w, 3), move and keeps the rest still, exactly.
+
+        mask: (t or 1, h, w), 1 where it moves. loop: the end leads back to the beginning.
+        """
+        settings = Options(**options)
+        region = np.asarray(mask) > 0.5
+        known = from_still(image, region, settings.num_frames, settings.height, settings.width, resize)
+        return self.make(prompt, settings, Given(known, loop=loop))
+
+    def stylize(
+        self,
+        prompt: str,
+        *,
+        video: Frames | None = None,
+        style: str | None = None,
+        strength: float = 0.6,
+        style_strength: float = 1.0,
+        resize: Resize = "cover",
+        **options: Any,
+    ) -> Clip:
+        """Makes `video`, uint8 (t, h, w, 3), anew after the prompt, or a new video in a named style, or both.
+
+        strength: the share of the steps that `video` is taken back and made again (SDEdit): 0 leaves it nearly as it
+        is, 1 ignores it. style: one of `styles`. style_strength: how far its weights replace the image model's (section
+        4.1).
+        """
+        if video is None and style is None:
+            raise ValueError("video or style must be given")
+        for name, value in (("strength", strength), ("style_strength", style_strength)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be 0 to 1, got {value}")
+        settings = Options(**(options if video is None else {**options, "num_frames": len(video)}))
+        source = None
+        if video is not None:
+            source = place(video, placement(video.shape[1:3], (settings.height, settings.width), resize))
+        with nullcontext() if style is None else styled(self.unet, self.style(style), style_strength):
+            return self.make(prompt, settings, Given(source=source, strength=strength))
+
+    @property
+    def styles(self) -> list[str]:
+        return sorted(self.style_files)
+
+    def style(self, name: str) -> Style:
+        """The weights of a style, kept after the first time."""
+        if name not in self.style_files:
+            raise ValueError(f"style must be one of {', '.join(self.styles) or '(this model has none)'}, got {name!r}")
+        if name not in self.styles_read:
+            self.styles_read[name] = read_style(self.style_files[name], self.unet)
+        return self.styles_read[name]
+
+    @torch.no_grad()
+    def make(self, prompt: str, options: Options, given: Given = Given()) -> Clip:
+        """One video, from what is asked for and what is given."""
         defaults = self.card.get("defaults", {})
-        steps = defaults.get("num_inference_steps", 20) if num_inference_steps is None else num_inference_steps
-        scale = defaults.get("guidance_scale", 5.0) if guidance_scale is None else guidance_scale
-        self.check(prompt, seed, num_frames, height, width, steps)
+        steps, scale = options.num_inference_steps, options.guidance_scale
+        steps = defaults.get("num_inference_steps", 20) if steps is None else steps
+        scale = defaults.get("guidance_scale", 5.0) if scale is None else scale
+        height, width, num_frames = options.height, options.width, options.num_frames
+        self.check(prompt, options.seed, num_frames, height, width, steps)
         batched = self.device.type != "cpu"
-        guidance = Guidance(scale, guidance_rescale, guidance_interval, batched)
-        solver = self.scheduler if scheduler is None else make_scheduler(scheduler, self.scheduler)
+        guidance = Guidance(scale, options.guidance_rescale, options.guidance_interval, batched)
+        solver = self.scheduler if options.scheduler is None else make_scheduler(options.scheduler, self.scheduler)
         watch = Stopwatch(self.device)
 
-        with torch.no_grad():
-            with watch.stage("text"):
-                text = encode_text(self.text_encoders, [prompt, negative_prompt])
-                shape = self.latent_shape(num_frames, height, width)
-                positive, negative = text.conditions(*(cells * self.pixels_per_cell for cells in shape[-2:]))
-            with watch.stage("denoise"):
-                generator = torch.Generator().manual_seed(seed)
-                noise = torch.randn(shape, generator=generator)
-                latents = denoise(
-                    self.predict,
-                    solver,
-                    noise.to(self.device),
-                    positive,
-                    negative,
-                    steps=steps,
-                    network_predicts=prediction_type(self.scheduler),
-                    guidance=guidance,
-                    threshold=clamp if self.vae is None else None,
-                    generator=generator,
-                    on_step=on_step,
-                )
-            with watch.stage("decode"):
-                pixels = self.decode(latents)
-            with watch.stage("upscale"):
-                upscale = "none" if pixels.shape[-2:] == (height, width) else "bicubic"
-                frames = to_frames(pixels, height, width)
-        return Clip(
-            frames, watch.seconds, upscale, text.tokens_used, text.tokens_max, text.tokens_given > text.tokens_max
-        )
+        with watch.stage("text"):
+            text = encode_text(self.text_encoders, [prompt, options.negative_prompt])
+            shape = self.latent_shape(num_frames, height, width)
+            positive, negative = text.conditions(*(cells * self.pixels_per_cell for cells in shape[-2:]))
+        with watch.stage("denoise"):
+            known = None if given.known is None else self.known_latents(given.known, shape)
+            generator = torch.Generator().manual_seed(options.seed)
+            noise = torch.randn(shape, generator=generator)
+            latents = denoise(
+                self.network(num_frames, known, given.loop),
+                solver,
+                noise.to(self.device),
+                positive,
+                negative,
+                steps=steps,
+                network_predicts=prediction_type(self.scheduler),
+                guidance=guidance,
+                threshold=clamp if self.vae is None else None,
+                keep_known=None if known is None else known.keep,
+                generator=generator,
+                on_step=options.on_step,
+                source=None if given.source is None else self.source_latents(given.source, shape),
+                strength=given.strength,
+            )
+        with watch.stage("decode"):
+            pixels = self.decode(latents)
+        with watch.stage("upscale"):
+            upscale = "none" if pixels.shape[-2:] == (height, width) else "bicubic"
+            frames = to_frames(pixels, height, width)
+            if given.known is not None:
+                frames = keep(frames, given.known)
+        truncated = text.tokens_given > text.tokens_max
+        return Clip(frames, watch.seconds, upscale, text.tokens_used, text.tokens_max, truncated)
+
+    def network(self, num_frames: int, known: KnownLatents | None, loop: bool) -> Network:
+        """`predict` for a clip of any length, told what is known if it can be."""
+        length = self.card.get("window_frames", WINDOW_FRAMES)
+        predict = over_windows(self.predict, windows(num_frames, length, min(WINDOW_OVERLAP, length // 2)))
+        if loop:
+            predict = looped(predict)
+        if known is None or not self.unet.config.known_channels:
+            return predict
+
+        def told(sample: Tensor, timesteps: Tensor, **condition: Any) -> Tensor:
+            channels = known.channels.expand(len(sample), -1, -1, -1, -1)
+            return predict(torch.cat([sample, channels], dim=1), timesteps, **condition)
+
+        return told
+
+    def known_latents(self, known: Known, shape: tuple[int, ...]) -> KnownLatents:
+        """What is known, on the network's grid of `shape` (1, c, t, h, w)."""
+        rows, columns = (cells * self.pixels_per_cell for cells in shape[-2:])
+        pixels, mask = (part.to(self.device) for part in on_grid(known, rows, columns))
+        side = self.pixels_per_cell // self.config.patch_size  # of a cell of the VAE
+        cells = 1 - F.max_pool3d(1 - mask, (1, side, side))
+        return KnownLatents(self.encode(pixels), cells, self.config.patch_size)
+
+    def source_latents(self, source: Frames, shape: tuple[int, ...]) -> Tensor:
+        """A whole video on the network's grid."""
+        everything = Known(source, np.broadcast_to(np.uint8(255), source.shape[:3]))
+        rows, columns = (cells * self.pixels_per_cell for cells in shape[-2:])
+        return self.encode(on_grid(everything, rows, columns)[0].to(self.device))
 
     def check(self, prompt: str, seed: int, num_frames: int, height: int, width: int, steps: int) -> None:
         """Raises ValueError naming the first argument out of its limits, and the limits."""
@@ -273,14 +438,3 @@ def in_precision(condition: Condition, dtype: torch.dtype) -> Condition:
         key: in_precision(value, dtype) if isinstance(value, dict) else value.to(dtype)
         for key, value in condition.items()
     }
-
-
-def to_frames(pixels: Tensor, height: int, width: int) -> NDArray[np.uint8]:
-    """Pixels (1, 3, t, h, w) in [-1, 1] -> uint8 (t, height, width, 3), by bicubic interpolation where sizes differ."""
-    done = []
-    for frames in rearrange(pixels, "1 c t h w -> t c h w").split(FRAMES_AT_ONCE):
-        if frames.shape[-2:] != (height, width):
-            frames = F.interpolate(frames, size=(height, width), mode="bicubic", antialias=True)
-        levels = ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        done.append(rearrange(levels, "t c h w -> t h w c").cpu())
-    return torch.cat(done).contiguous().numpy()

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from model.inflation import (
     ClipContext,
+    KnownInput,
     TemporalAttentionBlock,
     TemporalConvBlock,
     TemporalDownsample,
@@ -77,6 +78,8 @@ class STUNet(UNet2DConditionModel):
     temporal_head_dim: width of their heads, where it divides the level's.
     temporal_conditioning: our addition, off as in the paper: temporal blocks are modulated by noise level and pooled
         text. The frozen image layers have learned no words of motion; this hands the text to the layers that can.
+    known_channels: channels that follow those of the noisy clip in the input and tell what is known of it (section
+    4.2).
     """
 
     _no_split_modules = ["BasicTransformerBlock", "ResnetBlock2D", "TemporalConvBlock", "TemporalAttentionBlock"]  # noqa: RUF012
@@ -94,6 +97,7 @@ class STUNet(UNet2DConditionModel):
         temporal_attention_depth: int = 2,
         temporal_head_dim: int = 64,
         temporal_conditioning: bool = False,
+        known_channels: int = 0,
         **image_arguments: Any,
     ) -> None:
         super().__init__(**image_arguments)
@@ -116,6 +120,9 @@ class STUNet(UNet2DConditionModel):
             text_dim = text_dim if isinstance(text_dim, int) else text_dim[0]
             self.temporal_embedding_noise = nn.Linear(self.time_embedding_width, embedding_dim)
             self.temporal_embedding_text = TextPooling(text_dim, embedding_dim)
+
+        if known_channels:
+            self.temporal_embedding_known = KnownInput(known_channels, widths[0])
 
         def temporal_block(level: int) -> nn.Module:
             width = widths[level]
@@ -171,6 +178,17 @@ class STUNet(UNet2DConditionModel):
             if hasattr(module, "reset_to_identity"):
                 module.reset_to_identity()
         return in_channels_last(model).train(unet.training)
+
+    def with_known_input(self, channels: int) -> Self:
+        """This network with `channels` known channels, which it does not heed yet. All other weights are shared."""
+        config = {key: value for key, value in self.config.items() if not key.startswith("_")}
+        with torch.device("meta"):
+            model = type(self).from_config({**config, "known_channels": channels})
+        missing, _ = model.load_state_dict(self.state_dict(), strict=False, assign=True)
+        if missing:
+            added = model.temporal_embedding_known.to_empty(device=self.device).to(self.dtype)
+            added.reset_to_identity()
+        return in_channels_last(model).train(self.training)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
@@ -268,12 +286,14 @@ class STUNet(UNet2DConditionModel):
     ) -> UNet2DConditionOutput | tuple[Tensor]:
         """Denoises whole clips.
 
-        sample: (b, c, t, h, w). encoder_hidden_states: (b, l, d). encoder_attention_mask: (b, l), 1 keeps a token.
+        sample: (b, c, t, h, w), with c either `in_channels` or, where something is known, `known_channels` more.
+        encoder_hidden_states: (b, l, d). encoder_attention_mask: (b, l), 1 keeps a token.
         frame_interval: float or (b,), time between two frames of `sample` in the model's native frame intervals.
 
         Other arguments as in `UNet2DConditionModel.forward`. Returns a prediction (b, out_channels, t, h, w).
         """
         videos, _, _, *size = sample.shape
+        sample, known = sample[:, : self.config.in_channels], sample[:, self.config.in_channels :]
         forced_size = any(extent % 2**self.num_upsamplers for extent in size)
         mask = None
         if encoder_attention_mask is not None:
@@ -295,6 +315,8 @@ class STUNet(UNet2DConditionModel):
 
         x = rearrange(sample, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
         x = self.conv_in(x)  # (b t) c0 h w
+        if known.shape[1]:
+            x = x + self.temporal_embedding_known(rearrange(known, "b c t h w -> (b t) c h w"))
         skips = [x]
         for block in self.down_blocks:
             x, of_level = block(x, cond)  # (b t/2) c1 h/2 w/2 and so on

@@ -268,3 +268,33 @@ class TestLoop:
 
         assert limited.abs().max() <= 1
         assert torch.equal(limited[:, :, 1:], x0[:, :, 1:])
+
+
+class TestSource:
+    """SDEdit: a run that begins from a noised clip."""
+
+    @pytest.mark.parametrize("scheduler", ODE_SCHEDULERS + FLOW_SCHEDULERS, ids=named)
+    def test_the_weaker_the_nearer_to_the_source(self, scheduler):
+        """In a Gaussian world source and result grow apart with the share of the steps that are made."""
+        predicts = scheduler.config.get("prediction_type", "flow_prediction")
+        generator = torch.Generator().manual_seed(7)
+        source = MEAN + SPREAD * torch.randn(SHAPE, generator=generator)
+
+        def distance(strength: float) -> float:
+            schedule = Schedule.of(scheduler, 20, torch.device("cpu"))
+            levels = [schedule.noise_level(index) for index in range(len(schedule.timesteps))]
+            calls = iter(range(schedule.first_step(strength), len(levels)))
+
+            def network(z: Tensor, timesteps: Tensor) -> Tensor:
+                alpha, sigma = levels[next(calls)]
+                x0 = MEAN + alpha * SPREAD**2 / (alpha**2 * SPREAD**2 + sigma**2) * (z - alpha * MEAN)
+                eps = (z - alpha * x0) / sigma
+                return {"epsilon": eps, "sample": x0, "flow_prediction": eps - x0}[predicts]
+
+            made = denoise(network, scheduler, standard_noise(), {}, {}, steps=20, source=source, strength=strength)
+            assert next(calls, None) is None
+            return (made - source).square().mean().sqrt().item()
+
+        distances = [distance(strength) for strength in (0.1, 0.4, 0.7, 1.0)]
+        assert distances == sorted(distances)
+        assert distances[0] < 0.35 < 0.6 < distances[-1]
