@@ -58,7 +58,8 @@ def spaced(frames: Frames, count: int) -> Frames:
     """`count` frames evenly spaced from the first to the last, all of them when there are no more."""
     if len(frames) <= count:
         return frames
-    return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+    picks: Frames = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+    return picks
 
 
 def shrunk(frame: NDArray[np.uint8], side: int) -> Image.Image:

@@ -13,7 +13,7 @@ from service.api.errors import install_handlers
 from service.api.openapi import install_openapi
 from service.api.request_id import RequestId
 from service.api.resources import open_resources
-from service.api.routes import content, events, health, index, models, text_to_video, usage, videos
+from service.api.routes import content, events, files, health, index, models, tasks, text_to_video, usage, videos
 from service.jobs.models import CatalogueError, read_catalogue
 from service.settings import Settings, SettingsError, load_settings
 from service.storage import Storage, StorageError
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(AccessLog)
     app.add_middleware(RequestId)
     install_handlers(app)
-    for routes in (text_to_video, videos, content, events, models, usage, health, index):
+    for routes in (text_to_video, tasks, videos, content, events, files, models, usage, health, index):
         app.include_router(routes.router)
     install_openapi(app, catalogue)
     return app

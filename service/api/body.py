@@ -7,7 +7,7 @@ an unpaired surrogate, deep nesting, anything but an object.
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
@@ -18,6 +18,7 @@ from service.api.errors import ApiError
 MAX_BODY_BYTES = 256 * 1024
 MAX_DROPPED_BYTES = 8 * 1024 * 1024
 MAX_BODY_SECONDS = 30.0
+MAX_UPLOAD_SECONDS = 600.0
 MAX_DEPTH = 16
 MAX_NUMBER_CHARACTERS = 64
 HANG_UP = {"Connection": "close"}  # else the server reads, and drops, all that the client still sends
@@ -35,31 +36,38 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     async def read(request: Request) -> Body:
         fields = await read_json(request)
         try:
-            return model.model_validate(fields)
+            return model.model_validate(fields, strict=True)
         except ValidationError as error:
             raise ApiError.of_validation(error.errors(include_url=False, include_input=False)) from None
 
     return read
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """The body as an object.
+async def read_json(request: Request, limit: int = MAX_BODY_BYTES, *, or_form: bool = False) -> dict[str, Any]:
+    """The body, of `limit` bytes at most, as an object. `or_form`: whether the route takes a form as well.
 
     Raises:
         ApiError: `unsupported_media_type`, `body_too_large`, `request_timeout` or `invalid_json`.
     """
-    require_json(request)
-    body = await read_body(request)
+    require_json(request, or_form)
+    body = await read_body(request, limit)
     try:
+        if len(body) > MAX_BODY_BYTES:
+            return await asyncio.to_thread(parse_object, body)
         return parse_object(body)
     except NotAcceptable as error:
         raise ApiError("invalid_json", str(error)) from None
 
 
-def require_json(request: Request) -> None:
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
-    if media_type.strip().lower() != "application/json":
-        raise ApiError("unsupported_media_type", "Content-Type must be application/json")
+def media_type_of(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def require_json(request: Request, or_form: bool) -> None:
+    if media_type_of(request) != "application/json":
+        others = " or multipart/form-data" if or_form else ""
+        raise ApiError("unsupported_media_type", f"Content-Type must be application/json{others}")
+    parameters = request.headers["content-type"].partition(";")[2]
     name, _, value = parameters.strip().lower().partition("=")
     if name == "charset" and value.strip('"') not in ("utf-8", "utf8"):
         raise ApiError("unsupported_media_type", "the charset of a JSON body must be utf-8")
@@ -67,31 +75,45 @@ def require_json(request: Request) -> None:
         raise ApiError("unsupported_media_type", "a compressed body is not accepted")
 
 
-async def read_body(request: Request) -> bytes:
-    """The body, counted while it arrives, so that no more than the limit is ever held.
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises ApiError as `counted` does."""
+    body = bytearray()
+    async for chunk in counted(request, limit, MAX_BODY_SECONDS if limit <= MAX_BODY_BYTES else MAX_UPLOAD_SECONDS):
+        body += chunk
+    return bytes(body)
+
+
+async def counted(request: Request, limit: int, seconds: float) -> AsyncGenerator[bytes]:
+    """The body as it arrives, counted, so that no more than `limit` bytes are ever given on.
 
     Somewhat larger ones are read to their end and dropped: a client that is cut off while it sends may never see why.
+
+    Raises:
+        ApiError: `body_too_large` or `request_timeout`.
     """
-    too_large = ApiError("body_too_large", f"the body may have {MAX_BODY_BYTES} bytes at most", headers=HANG_UP)
+    too_large = ApiError("body_too_large", f"the body may have {limit} bytes at most", headers=HANG_UP)
     declared = request.headers.get("content-length", "0")
-    if len(declared) > 18 or (declared.isdecimal() and int(declared) > MAX_DROPPED_BYTES):
+    if len(declared) > 18 or (declared.isdecimal() and int(declared) > limit + MAX_DROPPED_BYTES):
         raise too_large
-    body = bytearray()
     received = 0
-    try:
-        async with asyncio.timeout(MAX_BODY_SECONDS):
-            async for chunk in request.stream():
-                received += len(chunk)
-                if received <= MAX_BODY_BYTES:
-                    body += chunk
-                elif received > MAX_DROPPED_BYTES:
-                    break
-    except TimeoutError:
-        detail = f"the body must arrive within {MAX_BODY_SECONDS:g} seconds"
-        raise ApiError("request_timeout", detail, headers=HANG_UP) from None
-    if received > MAX_BODY_BYTES:
+    deadline = asyncio.get_running_loop().time() + seconds
+    chunks = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            break
+        except TimeoutError:
+            detail = f"the body must arrive within {seconds:g} seconds"
+            raise ApiError("request_timeout", detail, headers=HANG_UP) from None
+        received += len(chunk)
+        if received <= limit:
+            yield chunk
+        elif received > limit + MAX_DROPPED_BYTES:
+            break
+    if received > limit:
         raise too_large
-    return bytes(body)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -104,6 +126,14 @@ def parse_object(body: bytes) -> dict[str, Any]:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise NotAcceptable("the body must be UTF-8") from None
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        raise NotAcceptable("the body must be a JSON object")
+    return value
+
+
+def parse_json(text: str) -> Any:
+    """The value that a JSON text stands for. Raises NotAcceptable."""
     try:
         value = json.loads(
             text,
@@ -116,8 +146,6 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise NotAcceptable(f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
     except RecursionError:
         raise NotAcceptable(f"the body is nested deeper than {MAX_DEPTH} levels") from None
-    if not isinstance(value, dict):
-        raise NotAcceptable("the body must be a JSON object")
     require_sound(value)
     return value
 

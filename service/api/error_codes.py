@@ -30,6 +30,13 @@ ERRORS: dict[str, ErrorKind] = {
             "Not UTF-8, not JSON, not an object, a key given twice, a number out of range, NaN or Infinity, "
             "an unpaired surrogate, or nested too deeply.",
         ),
+        ErrorKind(
+            "invalid_form",
+            400,
+            False,
+            "The form is malformed",
+            "Not multipart, more than 40 files or 200 fields, a field given twice, or a name that makes no sense.",
+        ),
         ErrorKind("invalid_header", 400, False, "A request header is malformed", "`param` names the header."),
         ErrorKind(
             "invalid_api_key",
@@ -45,6 +52,13 @@ ERRORS: dict[str, ErrorKind] = {
             404,
             False,
             "No such video",
+            "The id is malformed, was never given, was deleted or is past retention.",
+        ),
+        ErrorKind(
+            "file_not_found",
+            404,
+            False,
+            "No such file",
             "The id is malformed, was never given, was deleted or is past retention.",
         ),
         ErrorKind("model_not_found", 404, False, "No such model", "`GET /v1/models` lists those that there are."),
@@ -78,13 +92,21 @@ ERRORS: dict[str, ErrorKind] = {
             "The video is no longer stored",
             "Its file was removed; the job record remains.",
         ),
-        ErrorKind("body_too_large", 413, False, "The body is too large", "A JSON body may have 262,144 bytes."),
+        ErrorKind(
+            "body_too_large",
+            413,
+            False,
+            "The body is too large",
+            "`detail` has the limit: 262,144 bytes of JSON, 32 MiB where it may hold data URLs, more in a form.",
+        ),
+        ErrorKind("file_too_large", 413, False, "A file is too large", "`param` names it, `detail` the limit."),
         ErrorKind(
             "unsupported_media_type",
             415,
             False,
             "Unsupported media type",
-            "Send `Content-Type: application/json`, not compressed.",
+            "Send `Content-Type: application/json`, not compressed; routes that take files also take "
+            "`multipart/form-data`.",
         ),
         ErrorKind(
             "range_not_satisfiable",
@@ -100,12 +122,26 @@ ERRORS: dict[str, ErrorKind] = {
             "A field has an unacceptable value",
             "`param` names the field, `detail` its limit.",
         ),
+        ErrorKind(
+            "unsupported_media",
+            422,
+            False,
+            "A file is no image or video that is taken",
+            "Its bytes decide, not its name: PNG, JPEG, WebP, MP4, MOV, WebM or Matroska.",
+        ),
         ErrorKind("missing_field", 422, False, "A required field is missing", "`param` names the field."),
         ErrorKind(
             "unknown_field", 422, False, "A field is not known", "`param` names the field; nothing is ignored silently."
         ),
         ErrorKind(
             "unknown_model", 422, False, "The model is not known", "`GET /v1/models` lists those that there are."
+        ),
+        ErrorKind(
+            "unsupported_task",
+            422,
+            False,
+            "The model does not do this task",
+            "`detail` names the tasks that there are; `GET /v1/models` lists them.",
         ),
         ErrorKind(
             "idempotency_key_reused",

@@ -4,50 +4,58 @@ import secrets
 from collections.abc import Iterator, Mapping
 
 from service.api.errors import ApiError, FieldError
-from service.api.schemas import MAX_SEED, TextToVideoRequest
+from service.api.schemas import MAX_SEED, VideoRequest
 from service.jobs.contract import JobSpec
 from service.jobs.models import ModelCard
 
 RANGED_FIELDS = ("num_frames", "fps", "num_inference_steps", "guidance_scale")
+LIMITED_FIELDS = (*RANGED_FIELDS, "size", "prompt", "negative_prompt")
 
 
-def text_to_video_spec(request: TextToVideoRequest, catalogue: Mapping[str, ModelCard]) -> JobSpec:
-    """The job that the request asks for.
+def text_to_video_spec(request: VideoRequest, catalogue: Mapping[str, ModelCard]) -> JobSpec:
+    """The job that a request without inputs asks for. Raises ApiError as `chosen_card` and `spec_of` do."""
+    return spec_of(request, chosen_card(request.model, "text-to-video", catalogue))
+
+
+def spec_of(request: VideoRequest, card: ModelCard) -> JobSpec:
+    """The job that the fields which all tasks have ask for, as one of text-to-video.
 
     Raises:
-        ApiError: `unknown_model`, or every field outside the model's limits with field and limit.
+        ApiError: every field outside the model's limits with field and limit.
     """
-    card = chosen_card(request.model, "text-to-video", catalogue)
-    given = request.model_dump(exclude_none=True)
-    asked = {**card.defaults.model_dump(), **given}
+    given = {name: getattr(request, name) for name in LIMITED_FIELDS}
+    asked = {**card.defaults.model_dump(), **{name: value for name, value in given.items() if value is not None}}
     errors = list(outside_limits(asked, card))
     if errors:
         raise ApiError.of_fields(errors)
     width, height = map(int, asked["size"].split("x"))
     return JobSpec(
-        task="text-to-video",
         model=card.id,
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
         width=width,
         height=height,
+        metadata=request.metadata,
         **{field: asked[field] for field in RANGED_FIELDS},
     )
 
 
 def chosen_card(model: str | None, task: str, catalogue: Mapping[str, ModelCard]) -> ModelCard:
-    """The card of the named model, or of the first one that can do the task."""
-    if model is None:
-        able = (card for card in catalogue.values() if task in card.tasks)
-    else:
-        able = (card for card in catalogue.values() if card.id == model)
-    card = next(able, None)
-    if card is None:
-        raise ApiError("unknown_model", "model is not one of this service", param="model")
-    if task not in card.tasks:
-        raise ApiError("invalid_field", f"model {card.id} does not do {task}", param="model")
-    return card
+    """The card of the named model, or of the first one that can do the task.
+
+    Raises:
+        ApiError: `unknown_model` or `unsupported_task`; what there is instead is named.
+    """
+    if model is not None and model not in catalogue:
+        models = ", ".join(catalogue)
+        raise ApiError("unknown_model", f"model is not one of this service, which has {models}", param="model")
+    cards = list(catalogue.values()) if model is None else [catalogue[model]]
+    for card in cards:
+        if task in card.tasks:
+            return card
+    offers = "; ".join(f"{card.id} does {', '.join(card.tasks)}" for card in cards)
+    raise ApiError("unsupported_task", f"{task} is not offered: {offers}", param="model")
 
 
 def outside_limits(asked: Mapping[str, object], card: ModelCard) -> Iterator[FieldError]:

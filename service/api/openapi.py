@@ -9,12 +9,16 @@ from pydantic import BaseModel
 
 from service.api.error_codes import ERRORS
 from service.api.errors import ApiError, problem
-from service.api.schemas import Problem, TextToVideoRequest, Video
+from service.api.file_schemas import FileRequest
+from service.api.schemas import Problem, TextToVideoRequest, Video, VideoRequest
+from service.api.task_options import TASK_OF
 from service.jobs.models import ModelCard
 
 Responses = dict[int | str, dict[str, Any]]
 
-DESCRIBED: tuple[type[BaseModel], ...] = (TextToVideoRequest, Video, Problem)
+REQUESTS: tuple[type[VideoRequest], ...] = (TextToVideoRequest, *TASK_OF)
+"""Of all tasks."""
+DESCRIBED: tuple[type[BaseModel], ...] = (*REQUESTS, FileRequest, Video, Problem)
 """What FastAPI does not see, or (Video) copies without the nulls of its example."""
 SCHEMA = "#/components/schemas/{model}"
 EXAMPLE = "#/components/examples/{code}"
@@ -32,6 +36,12 @@ def json_request(model: type[BaseModel]) -> dict[str, Any]:
     """`openapi_extra` of a route that reads its body with `json_body(model)`."""
     schema = {"$ref": SCHEMA.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def form_request(model: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its body with `task_body(model)`."""
+    content = {"schema": {"$ref": SCHEMA.format(model=model.__name__)}}
+    return {"requestBody": {"required": True, "content": {"application/json": content, "multipart/form-data": content}}}
 
 
 def problems(*codes: str) -> Responses:
@@ -73,7 +83,8 @@ def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard]) -> None:
                 schemas.update(schema.pop("$defs", {}))
                 schemas[model.__name__] = schema
             document["components"]["examples"] = {code: example_problem(code) for code in ERRORS}
-            narrow(schemas[TextToVideoRequest.__name__]["properties"], catalogue)
+            for model in REQUESTS:
+                narrow(schemas[model.__name__]["properties"], catalogue)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]

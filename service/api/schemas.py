@@ -5,11 +5,11 @@
 
 import re
 import unicodedata
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.jobs.contract import Job, JobState
+from service.jobs.contract import Job, JobSpec, JobState, MediaRef
 from service.jobs.models import ModelCard
 
 MAX_SEED = 2**32 - 1
@@ -30,24 +30,22 @@ def not_empty(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(clean_text)]
+Metadata = Annotated[
+    dict[Annotated[Text, Field(min_length=1, max_length=64)], Annotated[Text, Field(max_length=512)]],
+    Field(max_length=16),
+]
 
 
-class TextToVideoRequest(BaseModel):
-    """Body of `POST /v1/text-to-video`. What is left out takes the model's default; the limits are the model's too, and
+class RequestPart(BaseModel):
+    """Of JSON bodies: nothing is converted, nothing unknown is let through."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class VideoRequest(RequestPart):
+    """What all tasks take. What is left out takes the model's default; the limits are the model's too, and
     `service.api.limits` holds them.
     """
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {"prompt": "a red ball bouncing on a beach"},
-                {"prompt": "a knight riding through the countryside", "seed": 7, "num_frames": 80, "size": "128x128"},
-            ]
-        },
-    )
 
     prompt: Annotated[Text, AfterValidator(not_empty)] = Field(
         min_length=1, description="What the video shows. Control characters are refused; stored in Unicode form NFC."
@@ -66,6 +64,20 @@ class TextToVideoRequest(BaseModel):
     num_inference_steps: int | None = Field(None, description="Denoising steps.")
     guidance_scale: float | None = Field(None, description="Weight of the prompt; 1 switches guidance off.")
     model: str | None = Field(None, description="A model id of `GET /v1/models`.")
+    metadata: Metadata = Field({}, description="Your own labels: 16 at most, given back with the video.")
+
+
+class TextToVideoRequest(VideoRequest):
+    """Body of `POST /v1/text-to-video`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"prompt": "a red ball bouncing on a beach"},
+                {"prompt": "a knight riding through the countryside", "seed": 7, "num_frames": 80, "size": "128x128"},
+            ]
+        },
+    )
 
 
 class VideoError(BaseModel):
@@ -134,6 +146,8 @@ class Video(BaseModel):
                     "remixed_from_video_id": None,
                     "error": None,
                     "task": "text-to-video",
+                    "options": {},
+                    "metadata": {},
                     "negative_prompt": "",
                     "seed": 7,
                     "num_frames": 80,
@@ -174,10 +188,12 @@ class Video(BaseModel):
     prompt: str
     seconds: str = Field(description="Length in seconds, as OpenAI writes it: a decimal string.")
     size: str
-    remixed_from_video_id: str | None = None
+    remixed_from_video_id: str | None
     error: VideoError | None
 
     task: str
+    options: dict[str, Any] = Field(description="What the task asks for beside the fields here; inputs by their ids.")
+    metadata: dict[str, str]
     negative_prompt: str
     seed: int
     num_frames: int
@@ -212,8 +228,11 @@ class Video(BaseModel):
             prompt=spec.prompt,
             seconds=decimal(spec.num_frames / spec.fps),
             size=f"{spec.width}x{spec.height}",
+            remixed_from_video_id=spec.remixed_from,
             error=VideoError(**job.error.model_dump()) if job.error else None,
             task=spec.task,
+            options=shown_options(spec),
+            metadata=spec.metadata,
             negative_prompt=spec.negative_prompt,
             seed=spec.seed,
             num_frames=spec.num_frames,
@@ -234,6 +253,24 @@ class Video(BaseModel):
             output=VideoOutput(**result.model_dump(include=set(VideoOutput.model_fields))) if result else None,
             urls=VideoUrls.of(job.id),
         )
+
+
+def shown_options(spec: JobSpec) -> dict[str, Any]:
+    """The options without the task; inputs as the ids that clients know them by."""
+    if spec.options is None:
+        return {}
+    return {name: shown(getattr(spec.options, name)) for name in type(spec.options).model_fields if name != "task"}
+
+
+def shown(value: Any) -> Any:
+    match value:
+        case MediaRef():
+            return value.key.split("/")[1]
+        case tuple():
+            return [shown(part) for part in value]
+        case BaseModel():
+            return {name: shown(getattr(value, name)) for name in type(value).model_fields}
+    return value
 
 
 def whole(seconds: float | None) -> int | None:
@@ -301,6 +338,7 @@ class Model(BaseModel):
     defaults: ModelDefaults
     limits: ModelLimits
     upscale: str
+    styles: tuple[str, ...] = Field(description="Names that `style` takes.")
 
     @classmethod
     def of(cls, card: ModelCard) -> Self:
@@ -311,6 +349,7 @@ class Model(BaseModel):
             defaults=ModelDefaults(**card.defaults.model_dump()),
             limits=ModelLimits(**card.limits.model_dump()),
             upscale=card.upscale,
+            styles=card.styles,
         )
 
 

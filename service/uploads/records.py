@@ -55,11 +55,15 @@ Files = list[FileRecord]  # within FileRecords `list` is a method
 
 
 class FileRecords:
-    """All uploads. Every method raises RedisUnavailable when Redis does not answer."""
+    """All uploads, or those of one owner: others are as if they did not exist.
 
-    def __init__(self, redis: Redis, retention_seconds: int) -> None:
+    Every method raises RedisUnavailable when Redis does not answer.
+    """
+
+    def __init__(self, redis: Redis, retention_seconds: int, owner: str | None = None) -> None:
         self.redis = redis
         self.retention_seconds = retention_seconds
+        self.owner = owner
 
     async def add(
         self,
@@ -68,7 +72,6 @@ class FileRecords:
         *,
         filename: str,
         purpose: str,
-        owner: str = "",
         lifetime_seconds: int | None = None,
     ) -> FileRecord:
         """Records a file that is stored already."""
@@ -84,22 +87,22 @@ class FileRecords:
                 purpose=purpose,
                 created_at=now,
                 expires_at=now + lifetime,
-                owner=owner,
+                owner=self.owner or "",
             )
             async with self.redis.pipeline(transaction=True) as pipeline:
-                pipeline.hset(keys.file(file_id), mapping=record.model_dump())
+                pipeline.hset(keys.file(file_id), mapping=dict(record))
                 pipeline.expireat(keys.file(file_id), record.expires_at)
                 pipeline.zadd(keys.FILES, {file_id: now})
                 await pipeline.execute()
         return record
 
-    async def get(self, file_id: str, owner: str | None = None) -> FileRecord | None:
-        """The file; None when there is none (any more), or when it belongs to somebody else than `owner`."""
+    async def get(self, file_id: str) -> FileRecord | None:
+        """The file; None when there is none (any more)."""
         if not is_file_id(file_id):
             return None
         with redis_errors():
             fields = cast(Mapping[str, str], await self.redis.hgetall(keys.file(file_id)))
-        return visible(fields, owner)
+        return self.visible(fields)
 
     async def keep(self, file_id: str) -> None:
         """A job uses the file: it stays for at least another retention."""
@@ -123,7 +126,6 @@ class FileRecords:
         limit: int = 20,
         newest_first: bool = True,
         purpose: str | None = None,
-        owner: str | None = None,
     ) -> Sequence[FileRecord]:
         """Up to `limit` files by time of creation, beginning behind the file `after`. An unknown `after` gives none."""
         found: Files = []
@@ -145,14 +147,13 @@ class FileRecords:
                 gone = [file_id for file_id, fields in zip(page, rows, strict=True) if not fields]
                 if gone:  # their records have expired
                     await self.redis.zrem(keys.FILES, *gone)
-                files = (visible(fields, owner) for fields in rows)
+                files = (self.visible(fields) for fields in rows)
                 found += [file for file in files if file is not None and purpose in (None, file.purpose)]
                 rank += len(page) - len(gone)
         return found[:limit]
 
-
-def visible(fields: Mapping[str, str], owner: str | None) -> FileRecord | None:
-    """The file of a record's fields, when there are any and `owner` (None: everybody) may see it."""
-    if not fields or (owner is not None and fields.get("owner", "") != owner):
-        return None
-    return FileRecord.model_validate(dict(fields))
+    def visible(self, fields: Mapping[str, str]) -> FileRecord | None:
+        """The file of a record's fields, when there are any and the owner may see it."""
+        if not fields or self.owner not in (None, fields.get("owner", "")):
+            return None
+        return FileRecord.model_validate(dict(fields))

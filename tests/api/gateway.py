@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import socket
 import threading
@@ -17,9 +18,11 @@ from service.jobs.attempts import Attempts, Progress, Verdict
 from service.jobs.contract import ErrorCode, Job, JobError, JobResult, WorkerInfo, WorkerState
 from service.jobs.policy import JobPolicy
 from service.settings import Settings
-from service.storage import Storage, video_key
+from service.storage import Storage, still_key, video_key
 
 MODEL = "lumiere-mini"
+STILLS = {"thumbnail": ".webp", "spritesheet": ".jpg"}
+"""Of a finished video; the content of each is its own key."""
 CARD = {
     "id": MODEL,
     "tasks": ["text-to-video"],
@@ -67,8 +70,12 @@ class Bench:
         upload = self.folder / "upload.mp4"
         upload.write_bytes(content)
         self.storage.put_file(upload, key)
+        stills = {name: still_key(key, name, suffix) for name, suffix in STILLS.items()}
+        for still in stills.values():
+            self.storage.put_file(io.BytesIO(still.encode()), still)
         result = JobResult(
             path=key,
+            **stills,
             bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             width=job.spec.width,

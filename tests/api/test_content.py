@@ -140,11 +140,24 @@ async def test_a_file_that_was_removed_is_gone(client: httpx.AsyncClient, bench:
 
 
 async def test_variants(client: httpx.AsyncClient, path: str) -> None:
-    video = await client.get(path, params={"variant": "video"})
-    thumbnail = await client.get(path, params={"variant": "thumbnail"})
+    names = ("video", "thumbnail", "spritesheet", "subtitles")
+    video, thumbnail, sheet, other = [await client.get(path, params={"variant": name}) for name in names]
 
     assert video.content == FILM
-    assert (thumbnail.status_code, thumbnail.json()["param"]) == (422, "variant")
+    assert (thumbnail.headers["content-type"], sheet.headers["content-type"]) == ("image/webp", "image/jpeg")
+    assert thumbnail.content.endswith(b"-thumbnail.webp") and sheet.content.endswith(b"-spritesheet.jpg")
+    assert len({answer.headers["etag"] for answer in (video, thumbnail, sheet)}) == 3
+    assert (other.status_code, other.json()["param"]) == (422, "variant")
+
+
+async def test_videos_of_before_there_were_stills(client: httpx.AsyncClient, bench: Bench) -> None:
+    video_id = await submit(client)
+    result = bench.complete(bench.claim(video_id), FILM)
+    before = result.model_copy(update={"thumbnail": "", "spritesheet": ""})
+    bench.redis.hset(f"lumiere:job:{video_id}", "result", before.model_dump_json())
+    answer = await client.get(f"/v1/videos/{video_id}/content", params={"variant": "thumbnail"})
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "video_has_no_content")
 
 
 async def test_over_a_real_connection(url: str, bench: Bench) -> None:

@@ -17,6 +17,7 @@ from service.jobs import keys
 from service.jobs.contract import ErrorCode
 from service.settings import Settings
 from tests.api.gateway import Bench
+from tests.api.media import picture
 
 UNKNOWN = "/v1/videos/video_" + "a" * 26
 SUBMIT = "/v1/text-to-video"
@@ -115,11 +116,14 @@ async def break_the_storage(scene: Scene) -> httpx.Response:
     return await scene.client.get(f"{path}/content")
 
 
+FORM = "multipart/form-data; boundary=x"
 PROVOCATIONS: dict[str, Callable[[Scene], Awaitable[httpx.Response]]] = {
     "invalid_json": lambda scene: scene.raw(b"{"),
+    "invalid_form": lambda scene: scene.client.post("/v1/files", content=b"--y", headers={"Content-Type": FORM}),
     "invalid_header": lambda scene: scene.post(headers={"Idempotency-Key": "a b"}),
     "not_found": lambda scene: scene.client.get("/v2/videos"),
     "video_not_found": lambda scene: scene.client.get(UNKNOWN),
+    "file_not_found": lambda scene: scene.client.get("/v1/files/file_abcdefghijklmnopqrstuvwxyz"),
     "model_not_found": lambda scene: scene.client.get("/v1/models/sora-2"),
     "video_has_no_content": read_a_cancelled_video,
     "method_not_allowed": lambda scene: scene.client.put(UNKNOWN),
@@ -128,6 +132,9 @@ PROVOCATIONS: dict[str, Callable[[Scene], Awaitable[httpx.Response]]] = {
     "video_still_running": delete_a_running_video,
     "video_expired": read_a_removed_video,
     "body_too_large": lambda scene: scene.raw(b" " * 300_000),
+    "file_too_large": lambda scene: scene.client.post("/v1/files", files={"file": picture() + bytes(4096)}),
+    "unsupported_media": lambda scene: scene.client.post("/v1/files", files={"file": b"hello"}),
+    "unsupported_task": lambda scene: scene.client.post("/v1/stylize", json={"prompt": "a", "style": "b"}),
     "unsupported_media_type": lambda scene: scene.raw(b"{}", "text/plain"),
     "range_not_satisfiable": read_beyond_the_end,
     "invalid_field": lambda scene: scene.post(fps=1),
@@ -145,7 +152,7 @@ PROVOCATIONS: dict[str, Callable[[Scene], Awaitable[httpx.Response]]] = {
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"max_queued_jobs": 3})
+    return settings.model_copy(update={"max_queued_jobs": 3, "max_upload_bytes": 4096})
 
 
 OF_KEYS = {"invalid_api_key", "missing_scope", "quota_exceeded", "too_many_jobs"}

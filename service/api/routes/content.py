@@ -1,36 +1,25 @@
-"""`GET /v1/videos/{id}/content`: the MP4, whole or in part."""
+"""`GET /v1/videos/{id}/content`: the MP4, its thumbnail or its sheet of frames, whole or in part."""
 
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
-from service.api.byte_range import ByteRange, RangeNotSatisfiable, asked_range, names_etag, range_applies
 from service.api.errors import ApiError
-from service.api.openapi import REQUEST_ID, problems
+from service.api.openapi import problems
 from service.api.resources import Held
+from service.api.sending import object_responses, send_object
 from service.api.video_id import ExistingJob
 from service.jobs.contract import Job, JobResult
 from service.storage import NotStored
 
 router = APIRouter(tags=["videos"])
 
+Variant = Literal["video", "thumbnail", "spritesheet"]
+
 UNKNOWN_WAIT_SECONDS = 2
-MP4 = {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}
-HEADERS = {
-    **REQUEST_ID,
-    "ETag": {"description": "SHA-256 of the file.", "schema": {"type": "string"}},
-    "Accept-Ranges": {"schema": {"type": "string", "enum": ["bytes"]}},
-    "Content-Disposition": {"schema": {"type": "string"}},
-}
+MEDIA_TYPES = {"mp4": "video/mp4", "webp": "image/webp", "jpg": "image/jpeg"}
 RESPONSES = {
-    200: {"description": "The whole file.", "headers": HEADERS, "content": MP4},
-    206: {
-        "description": "The part asked for by `Range`.",
-        "headers": {**HEADERS, "Content-Range": {"schema": {"type": "string"}}},
-        "content": MP4,
-    },
-    304: {"description": "`If-None-Match` names the present ETag.", "headers": HEADERS},
+    **object_responses(*MEDIA_TYPES.values()),
     **problems(
         "video_not_found",
         "video_has_no_content",
@@ -50,7 +39,9 @@ async def video_content(
     request: Request,
     job: ExistingJob,
     held: Held,
-    variant: Annotated[Literal["video"], Query(description="`video` is the MP4.")] = "video",
+    variant: Annotated[
+        Variant, Query(description="The MP4, a picture of its middle (WebP), or a sheet of its frames (JPEG).")
+    ] = "video",
     range_header: Annotated[str | None, Header(alias="Range", description="One range of bytes.")] = None,
     if_range: Annotated[str | None, Header()] = None,
     if_none_match: Annotated[str | None, Header()] = None,
@@ -59,29 +50,16 @@ async def video_content(
     Several ranges at once are answered with the whole file.
     """
     result = finished(job)
-    etag = f'"{result.sha256}"'
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
-        "Content-Disposition": f'attachment; filename="{job.id}.mp4"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    if names_etag(if_none_match, etag):
-        return Response(status_code=304, headers=headers)
+    key = {"video": result.path, "thumbnail": result.thumbnail, "spritesheet": result.spritesheet}[variant]
+    if not key:
+        raise ApiError("video_has_no_content", f"this video was made without a {variant}", param="variant")
+    suffix = key.rpartition(".")[2]
+    name = f"{job.id}.{suffix}" if variant == "video" else f"{job.id}-{variant}.{suffix}"
+    digest = result.sha256 if variant == "video" else f"{result.sha256}-{variant}"
     try:
-        size = await held.storage.size(result.path)
+        return await send_object(request, held.storage, key, etag=digest, media_type=MEDIA_TYPES[suffix], filename=name)
     except NotStored:
         raise ApiError("video_expired", "the file of this video was removed") from None
-    if request.method == "HEAD":
-        return Response(headers={**headers, "Content-Length": str(size)}, media_type="video/mp4")
-    part = satisfiable(range_header, size) if range_applies(if_range, etag) else None
-    if part is not None:
-        headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{size}"
-    sent = part or ByteRange(0, size)
-    headers["Content-Length"] = str(sent.length)
-    body = held.storage.stream(result.path, sent.start, sent.end)
-    return StreamingResponse(body, 206 if part else 200, headers, media_type="video/mp4")
 
 
 def finished(job: Job) -> JobResult:
@@ -92,15 +70,3 @@ def finished(job: Job) -> JobResult:
         raise ApiError("video_has_no_content", f"the job is {job.state}; the video object says why")
     wait = UNKNOWN_WAIT_SECONDS if job.eta_seconds is None else job.eta_seconds
     raise ApiError("video_not_ready", f"the job is {job.state}, {job.progress} % done", retry_after=wait)
-
-
-def satisfiable(header: str | None, size: int) -> ByteRange | None:
-    try:
-        return asked_range(header, size)
-    except RangeNotSatisfiable:
-        raise ApiError(
-            "range_not_satisfiable",
-            f"the video has {size} bytes",
-            param="Range",
-            headers={"Content-Range": f"bytes */{size}"},
-        ) from None

@@ -79,6 +79,6 @@ async def delete_video(video_id: VideoId, held: Held) -> VideoDeleted:
     job = found(await in_time(held.records.delete(video_id)))
     if not job.state.terminal:
         raise ApiError("video_still_running", "the job is being cancelled", retry_after=CANCEL_RETRY_SECONDS)
-    if job.result is not None:
-        await held.storage.delete(job.result.path)
+    for key in job.result.keys if job.result is not None else ():
+        await held.storage.delete(key)
     return VideoDeleted(id=video_id)

@@ -1,0 +1,114 @@
+"""From the body of a task to the options of its job: inputs stored, and what only the whole request shows checked."""
+
+from service.api.errors import ApiError
+from service.api.inputs import InputTaker
+from service.api.schemas import VideoRequest
+from service.api.task_requests import (
+    CinemagraphRequest,
+    ImageToVideoRequest,
+    InpaintRequest,
+    StylizeRequest,
+)
+from service.jobs.contract import (
+    Box,
+    CinemagraphOptions,
+    ImageToVideoOptions,
+    InpaintOptions,
+    Keyframe,
+    Options,
+    StylizeOptions,
+    Task,
+)
+from service.jobs.models import ModelCard
+
+TASK_OF: dict[type[VideoRequest], Task] = {
+    ImageToVideoRequest: "image-to-video",
+    InpaintRequest: "inpaint",
+    CinemagraphRequest: "cinemagraph",
+    StylizeRequest: "stylize",
+}
+
+
+def check_options(request: VideoRequest, card: ModelCard, num_frames: int, fps: int) -> None:
+    """Refuses what makes no sense, before any file is stored. Raises ApiError."""
+    match request:
+        case ImageToVideoRequest():
+            check_keyframes(request, num_frames)
+        case InpaintRequest():
+            if request.mask is None and not request.boxes and request.expand is None:
+                raise ApiError("missing_field", "give a mask, boxes or expand: what is made anew", param="mask")
+            check_boxes(request.boxes, num_frames / fps)
+        case CinemagraphRequest():
+            if request.mask is None and not request.boxes:
+                raise ApiError("missing_field", "give a mask or boxes: what moves", param="mask")
+            check_boxes(request.boxes, num_frames / fps)
+        case StylizeRequest():
+            if request.video is None and request.style is None:
+                raise ApiError("missing_field", "give a video, a style, or both", param="video")
+            if request.style is not None and request.style not in card.styles:
+                known = ", ".join(card.styles) or "none"
+                raise ApiError("invalid_field", f"style must be one of those of {card.id}: {known}", param="style")
+
+
+def check_keyframes(request: ImageToVideoRequest, num_frames: int) -> None:
+    frames = [0] * (request.image is not None) + [num_frames - 1] * (request.last_image is not None)
+    for number, keyframe in enumerate(request.keyframes):
+        if keyframe.frame >= num_frames:
+            param = f"keyframes.{number}.frame"
+            raise ApiError("invalid_field", f"{param} must be from -1 to {num_frames - 1}", param=param)
+        frames.append(keyframe.frame % num_frames)
+    if not frames:
+        raise ApiError("missing_field", "give an image, a last_image or keyframes", param="image")
+    if len(set(frames)) < len(frames):
+        raise ApiError("invalid_field", "two images are given for the same frame", param="keyframes")
+
+
+def check_boxes(boxes: list[Box], seconds: float) -> None:
+    for number, box in enumerate(boxes):
+        if box.start is not None and box.start >= seconds:
+            param = f"boxes.{number}.start"
+            raise ApiError("invalid_field", f"{param} must be less than the {seconds:g} s of the video", param=param)
+
+
+async def options_of(request: VideoRequest, inputs: InputTaker) -> Options | None:
+    """The options of the request's task, its inputs stored; None for text alone. Raises ApiError."""
+    match request:
+        case ImageToVideoRequest():
+            return ImageToVideoOptions(keyframes=await keyframes_of(request, inputs), resize=request.resize)
+        case InpaintRequest():
+            return InpaintOptions(
+                video=await inputs.take(request.video, "video", "video"),
+                mask=await inputs.take_optional(request.mask, "mask", "image", "video"),
+                boxes=tuple(request.boxes),
+                expand=request.expand,
+                feather=request.feather,
+                resize=request.resize,
+            )
+        case CinemagraphRequest():
+            return CinemagraphOptions(
+                image=await inputs.take(request.image, "image", "image"),
+                mask=await inputs.take_optional(request.mask, "mask", "image"),
+                boxes=tuple(request.boxes),
+                loop=request.loop,
+                resize=request.resize,
+            )
+        case StylizeRequest():
+            return StylizeOptions(
+                video=await inputs.take_optional(request.video, "video", "video"),
+                style=request.style,
+                strength=request.strength,
+                style_strength=request.style_strength,
+            )
+    return None
+
+
+async def keyframes_of(request: ImageToVideoRequest, inputs: InputTaker) -> tuple[Keyframe, ...]:
+    named = [("image", request.image, 0), ("last_image", request.last_image, -1)]
+    named += [(f"keyframes.{n}.image", part.image, part.frame) for n, part in enumerate(request.keyframes)]
+    return tuple(
+        [
+            Keyframe(image=await inputs.take(source, param, "image"), frame=frame)
+            for param, source, frame in named
+            if source is not None
+        ]
+    )
