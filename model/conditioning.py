@@ -146,9 +146,9 @@ def place(frames: Frames, where: Placement) -> Frames:
 def place_region(region: Region, where: Placement) -> Region:
     """A region on the target's frame, all that is around the input with it. A pixel belongs to it if any part does."""
     if region.shape[1:] != (where.rows, where.columns):
-        covered = torch.from_numpy(np.ascontiguousarray(region)).float()[:, None]
-        covered = F.interpolate(covered, (where.rows, where.columns), mode="bilinear", antialias=True)
-        region = (covered[:, 0] > 1e-3).numpy()
+        covered = [torch.from_numpy(np.ascontiguousarray(region[some])).float() for some in chunks(len(region))]
+        covered = [F.adaptive_max_pool2d(some, (where.rows, where.columns)) for some in covered]
+        region = torch.cat(covered).bool().numpy()
     region = region[:, *where.crop]
     return np.pad(region, ((0, 0), *where.border), constant_values=True) if np.any(where.border) else region
 

@@ -16,15 +16,20 @@ MAX_PIXELS = 50_000_000
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
-def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_image(
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, longest_side: int | None = None
+) -> NDArray[np.uint8]:
     """RGB pixels (h, w, 3) of a JPEG, PNG or WebP file, upright. What is transparent lies on white; of an animation the
-    first frame is read.
+    first frame is read. A larger image is shrunk to `longest_side`.
 
     Raises ValueError for a file that is no such image, is broken, or has more than `max_pixels` pixels,
         FileNotFoundError when there is none.
     """
     with opened(path, max_pixels) as image:
-        return np.asarray(flat(image, WHITE))
+        upright = flat(image, WHITE)
+        if longest_side is not None:
+            upright.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+        return np.asarray(upright)
 
 
 def read_mask(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:

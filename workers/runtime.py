@@ -17,8 +17,8 @@ from service.jobs.contract import ErrorCode, JobSpec
 from service.jobs.models import ModelCard
 from workers.horse import OnStep, Rendering, RunFailed
 from workers.inputs import Inputs
+from workers.pipeline_calls import TASKS
 from workers.stills import PREVIEW_FRAMES, preview, write_spritesheet, write_thumbnail
-from workers.tasks import TASKS
 
 PREVIEW_SECONDS = 1.0
 """The shortest time between two previews of a job."""

@@ -100,6 +100,13 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path):
         read_image(tmp_path / "y.png", max_pixels=700)
 
 
+def test_large_photographs_are_shrunk(tmp_path):
+    halves().save(tmp_path / "x.png")
+
+    assert read_image(tmp_path / "x.png", longest_side=10).shape == (5, 10, 3)
+    assert read_image(tmp_path / "x.png", longest_side=40).shape == (20, 40, 3)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "x.png")

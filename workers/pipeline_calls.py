@@ -1,0 +1,149 @@
+"""The pipeline call of each task: a job's spec and its input files become arguments. Imports the model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.conditioning import Box, Keyframe, Margins, region_of_boxes
+from model.image_io import read_image, read_mask
+from model.video_reader import VideoLimits, read_video, read_video_mask
+from service.jobs import contract
+from service.jobs.contract import CinemagraphOptions, ImageToVideoOptions, InpaintOptions, JobSpec, StylizeOptions
+from workers.inputs import Inputs
+
+OnStep = Callable[[Any], None]
+Task = Callable[[Any, JobSpec, Inputs, OnStep], Any]
+"""(pipeline, spec, inputs, callback after each step) -> clip of the pipeline. Raises ValueError for inputs that cannot
+be used."""
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def shared(spec: JobSpec, on_step: OnStep) -> dict[str, Any]:
+    """The arguments that all tasks have."""
+    return {
+        "negative_prompt": spec.negative_prompt,
+        "seed": spec.seed,
+        "height": spec.height,
+        "width": spec.width,
+        "num_inference_steps": spec.num_inference_steps,
+        "guidance_scale": spec.guidance_scale,
+        "on_step": on_step,
+    }
+
+
+def text_to_video(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Any:
+    return pipeline.text_to_video(spec.prompt, num_frames=spec.num_frames, **shared(spec, on_step))
+
+
+def image_to_video(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Any:
+    options = spec.options
+    assert isinstance(options, ImageToVideoOptions)
+    return pipeline.image_to_video(
+        spec.prompt,
+        keyframes=[
+            Keyframe(read_image(path, longest_side=largest(spec)), keyframe.frame)
+            for path, keyframe in zip(inputs.keyframes, options.keyframes, strict=True)
+        ],
+        resize=options.resize,
+        num_frames=spec.num_frames,
+        **shared(spec, on_step),
+    )
+
+
+def inpaint(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Any:
+    """A source that is shorter than `num_frames` makes a shorter video."""
+    options = spec.options
+    assert isinstance(options, InpaintOptions)
+    video = source_video(inputs.video, spec)
+    return pipeline.inpaint(
+        spec.prompt,
+        video=video,
+        mask=region(inputs.mask, options.boxes, len(video), spec, video.shape[1:3]),
+        expand=Margins(**options.expand.model_dump()) if options.expand else Margins(),
+        feather=options.feather,
+        resize=options.resize,
+        **shared(spec, on_step),
+    )
+
+
+def cinemagraph(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Any:
+    options = spec.options
+    assert isinstance(options, CinemagraphOptions)
+    assert inputs.image is not None
+    image = read_image(inputs.image, longest_side=largest(spec))
+    return pipeline.cinemagraph(
+        spec.prompt,
+        image=image,
+        mask=region(inputs.mask, options.boxes, spec.num_frames, spec, image.shape[:2]),
+        loop=options.loop,
+        resize=options.resize,
+        num_frames=spec.num_frames,
+        **shared(spec, on_step),
+    )
+
+
+def stylize(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Any:
+    options = spec.options
+    assert isinstance(options, StylizeOptions)
+    length: dict[str, Any] = {"num_frames": spec.num_frames} if inputs.video is None else {}
+    return pipeline.stylize(
+        spec.prompt,
+        video=None if inputs.video is None else source_video(inputs.video, spec),
+        style=options.style,
+        strength=options.strength,
+        style_strength=options.style_strength,
+        **length,
+        **shared(spec, on_step),
+    )
+
+
+def largest(spec: JobSpec) -> int:
+    """Pixels along the long side of an input beyond which a video of this size gains nothing."""
+    return 2 * max(spec.width, spec.height)
+
+
+def source_video(path: Path | None, spec: JobSpec) -> NDArray[np.uint8]:
+    """Frames at the rate of the video that is made."""
+    assert path is not None
+    return read_video(path, spec.fps, spec.num_frames, VideoLimits(longest_side=largest(spec)))
+
+
+def region(
+    mask: Path | None, boxes: tuple[contract.Box, ...], num_frames: int, spec: JobSpec, size: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """What is made anew, (t or 1, h, w): white in the mask, and inside the boxes. size: (h, w) of the input it is of.
+
+    A mask is stretched to the input; a mask video that is shorter stays as its last frame is.
+    """
+    height, width = size
+    united = np.zeros((1, height, width), bool)
+    if boxes:
+        shapes = [Box(**box.model_dump()) for box in boxes]
+        united = united | region_of_boxes(shapes, num_frames, spec.fps, height, width)
+    if mask is not None:
+        still = mask.suffix in IMAGES
+        painted = read_mask(mask) if still else read_video_mask(mask, spec.fps, num_frames)
+        if not still and len(painted) < num_frames:
+            painted = np.concatenate([painted, np.repeat(painted[-1:], num_frames - len(painted), axis=0)])
+        united = united | stretched(painted, height, width)
+    return united
+
+
+def stretched(painted: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Each pixel takes the nearest one of the mask."""
+    rows = ((np.arange(height) + 0.5) * painted.shape[1] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * painted.shape[2] / width).astype(int)
+    return painted[:, rows][:, :, columns]
+
+
+TASKS: dict[str, Task] = {
+    "text-to-video": text_to_video,
+    "image-to-video": image_to_video,
+    "inpaint": inpaint,
+    "cinemagraph": cinemagraph,
+    "stylize": stylize,
+}
