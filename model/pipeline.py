@@ -179,6 +179,12 @@ class LumierePipeline(DiffusionPipeline):
         pipeline.unet.set_frame_chunk(FRAMES_AT_ONCE if place.type == "cpu" else None)
         return pipeline.to(place)
 
+    def load_lora(self, source: str | Path, scale: float = 1.0) -> dict[str, int]:
+        """Merges a LoRA made for the image model into this model's weights; see `merge_lora`."""
+        from model.lora import merge_lora  # reads peft in, which takes seconds and few need
+
+        return merge_lora(self, source, scale)
+
     @property
     def text_encoders(self) -> TextEncoders:
         pairs = [(self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)]
