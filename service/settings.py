@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Jobs of a key that may wait or run at once."""
     key_cost_per_hour: float = Field(0, ge=0)
     """Megapixels (width x height x frames x steps / 1e6) that a key may have denoised in an hour."""
+    worker_metrics_port: int = Field(0, ge=0, le=65535)
+    """Where a worker answers Prometheus, on the address `host`; 0 is nowhere."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
 
     model_dirs: Annotated[list[Path], NoDecode] = Field(default_factory=lambda: [shipped_model()], min_length=1)

@@ -23,6 +23,7 @@ from typing import Protocol
 from service.jobs.contract import ErrorCode, JobResult, JobSpec
 from service.jobs.models import ModelCard, read_catalogue
 from service.storage import Storage, StorageError, StorageFull, still_key, video_key
+from service.telemetry.logs import configure_logging
 from workers.inputs import InputLost, Inputs, fetch_inputs
 from workers.messages import Done, Failed, FromHorse, LoadFailed, Ready, Run, SetUp, Stepped, Stop, Stopped
 
@@ -200,7 +201,7 @@ def main() -> None:
     # The supervisor decides when this process stops, also when a terminal signals the whole group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging("info")
     with Connection(descriptor) as connection:
         try:
             serve(connection)

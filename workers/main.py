@@ -7,6 +7,9 @@ import redis
 
 from service.settings import Settings, SettingsError, load_settings
 from service.storage import StorageError
+from service.telemetry.logs import configure_logging
+from service.telemetry.traces import configure_tracing
+from workers.metrics import WorkerMetrics
 from workers.shutdown import Shutdown
 from workers.supervisor import LOAD_RETRY_SECONDS, RECONNECT_SECONDS, Supervisor
 
@@ -25,9 +28,11 @@ def run_worker(settings: Settings, runtime: str = RUNTIME, load_retry_seconds: f
         raise SettingsError("LUMIERE_REDIS_URL: must be set to the address of a Redis server")
     shutdown = Shutdown()
     shutdown.install()
+    metrics = WorkerMetrics()
+    metrics.serve(settings)
     while not shutdown.requested:
         try:
-            supervisor = Supervisor(settings, settings.redis_url, runtime, shutdown, load_retry_seconds)
+            supervisor = Supervisor(settings, settings.redis_url, runtime, shutdown, load_retry_seconds, metrics)
         except redis.RedisError as error:
             log.warning("waiting for Redis: %s", error)
             shutdown.sleep(RECONNECT_SECONDS)
@@ -38,7 +43,8 @@ def run_worker(settings: Settings, runtime: str = RUNTIME, load_retry_seconds: f
 def main() -> None:
     try:
         settings = load_settings()
-        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        configure_logging(settings.log_level)
+        configure_tracing("lumiere-worker")
         logging.getLogger("rq").setLevel(logging.WARNING)
         run_worker(settings)
     except (SettingsError, StorageError) as error:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue, SimpleWorker
@@ -22,7 +23,9 @@ from service.jobs.policy import JobPolicy
 from service.jobs.queue import AttemptJob, AttemptRefused, attempt_of
 from service.settings import Settings
 from service.storage import Storage
+from service.telemetry.traces import attempt_span, note_outcome
 from workers.messages import LoadFailed, Ready
+from workers.metrics import WorkerMetrics
 from workers.shutdown import Shutdown
 from workers.stable import Horse, HorseDied
 from workers.watch import AttemptWatch, settle
@@ -52,10 +55,12 @@ class Supervisor(SimpleWorker):
         runtime: str,
         shutdown: Shutdown,
         load_retry_seconds: float,
+        metrics: WorkerMetrics,
     ) -> None:
         self.settings = settings
         self.shutdown = shutdown
         self.load_retry_seconds = load_retry_seconds
+        self.metrics = metrics
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.info = WorkerInfo(name=name, state=WorkerState.LOADING, seen_seconds_ago=0)
         self.announced_at = float("-inf")
@@ -139,11 +144,9 @@ class Supervisor(SimpleWorker):
         if claimed is None:
             log.info("%s is not to be run (any more)", job.id)
             return
-        self.announce(WorkerState.BUSY, now=True)
-        log.info("%s attempt %d: started", claimed.id, claimed.attempt)
-        watch = AttemptWatch(claimed, self.horse, self.attempts, self.settings, self.shutdown, self.say_busy)
-        end = watch.run()
-        settle(claimed, end, self.attempts, self.storage, self.shutdown, self.settings.drain_seconds)
+        names = {"job_id": claimed.id, "attempt": claimed.attempt, "request_id": claimed.request_id}
+        with structlog.contextvars.bound_contextvars(**names):
+            self.run_attempt(claimed)
 
     def teardown(self) -> None:
         self.register_death()  # type: ignore[no-untyped-call]  # rq is typed in part
@@ -163,6 +166,20 @@ class Supervisor(SimpleWorker):
                     return None
                 self.shutdown.sleep(RECONNECT_SECONDS)
 
+    def run_attempt(self, job: Job) -> None:
+        """Runs a claimed attempt to its end and tells the record, the log, the metrics and the trace of it."""
+        self.announce(WorkerState.BUSY, now=True)
+        self.metrics.started(job)
+        began = time.monotonic()
+        with attempt_span(job) as span:
+            log.info("%s attempt %d: started", job.id, job.attempt)
+            watch = AttemptWatch(job, self.horse, self.attempts, self.settings, self.shutdown, self.say_busy)
+            end = watch.run()
+            timings = end.result.timings if end.result else {}
+            note_outcome(span, end.ending, end.error.code if end.error else None, timings)
+            self.metrics.ended(job, end.ending, time.monotonic() - began, timings)
+            settle(job, end, self.attempts, self.storage, self.shutdown, self.settings.drain_seconds)
+
     def get_horse_ready(self) -> None:
         """Returns when the horse has its models warm, however often it must be started. Raises StopRequested."""
         while not self.horse.alive:
@@ -181,6 +198,7 @@ class Supervisor(SimpleWorker):
     def start_horse(self) -> str | None:
         """A horse that is ready; else why it is not. Raises StopRequested."""
         self.horse.start()
+        self.metrics.horse_starts.inc()
         give_up = time.monotonic() + self.settings.load_timeout_seconds
         try:
             while time.monotonic() < give_up:
@@ -213,6 +231,7 @@ class Supervisor(SimpleWorker):
             return
         self.info = self.info.model_copy(update={"state": state, "detail": detail})
         self.announced_at = time.monotonic()
+        self.metrics.is_now(state)
         try:
             self.attempts.announce(self.info)
         except RedisUnavailable as error:

@@ -6,17 +6,33 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from service.access.gate import Gate
-from service.api.access_log import AccessLog, configure_logging
+from service.api.access_log import AccessLog
 from service.api.errors import install_handlers
 from service.api.openapi import install_openapi
 from service.api.request_id import RequestId
 from service.api.resources import open_resources
-from service.api.routes import content, events, files, health, index, models, tasks, text_to_video, usage, videos
+from service.api.routes import (
+    content,
+    events,
+    files,
+    health,
+    index,
+    metrics,
+    models,
+    tasks,
+    text_to_video,
+    usage,
+    videos,
+)
 from service.jobs.models import CatalogueError, read_catalogue
 from service.settings import Settings, SettingsError, load_settings
 from service.storage import Storage, StorageError
+from service.telemetry.http_metrics import HttpMetrics
+from service.telemetry.logs import configure_logging
+from service.telemetry.traces import configure_tracing
 
 DESCRIPTION = """Videos from prompts. A request becomes a job that ends as `completed`, `failed` or `cancelled`; look at
 it under `/v1/videos/{id}`, follow it under `/events`, download it under `/content`. Errors are RFC 9457 problems."""
@@ -51,9 +67,11 @@ def create_app(settings: Settings) -> FastAPI:
     # The last one added is the outermost.
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(AccessLog)
+    app.state.metrics = CollectorRegistry()
+    app.add_middleware(HttpMetrics, registry=app.state.metrics)
     app.add_middleware(RequestId)
     install_handlers(app)
-    for routes in (text_to_video, tasks, videos, content, events, files, models, usage, health, index):
+    for routes in (text_to_video, tasks, videos, content, events, files, models, usage, metrics, health, index):
         app.include_router(routes.router)
     install_openapi(app, catalogue)
     return app
@@ -64,6 +82,7 @@ def from_environment() -> FastAPI:
     try:
         settings = load_settings()
         configure_logging(settings.log_level)
+        configure_tracing("lumiere-gateway")
         return create_app(settings)
     except (SettingsError, CatalogueError, StorageError) as error:
         sys.exit(f"lumiere gateway: {error}")

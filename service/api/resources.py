@@ -21,6 +21,7 @@ from service.jobs.record import JobRecords
 from service.jobs.retention import run_sweeper
 from service.settings import Settings
 from service.storage import Storage
+from service.telemetry.traces import current_traceparent
 from service.uploads.records import FileRecords
 
 log = structlog.get_logger(__name__)
@@ -75,7 +76,7 @@ async def resources_of(request: Request) -> Resources:  # async: FastAPI sends p
     """What the gateway holds, with the records as the client may see them."""
     held: Resources = request.app.state.resources
     scope = request.scope
-    trace = Trace(request_id=request_id_of(scope))
+    trace = Trace(request_id_of(scope), current_traceparent())
     account = principal_of(scope).account
     return replace(held, records=held.records.of(account, trace, partial(tell_limits, scope)))
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import structlog
 
-from service.api.access_log import configure_logging
+from service.telemetry.logs import configure_logging
 from tests.api.gateway import Bench
 
 
