@@ -69,6 +69,17 @@ class Service:
     def cancel(self, video_id: str) -> Video:
         return self.ask("POST", f"/v1/videos/{segment(video_id)}/cancel")
 
+    def delete(self, video_id: str) -> Video:
+        """Delete a job and its video; one that runs is cancelled first, which takes a step of it."""
+        give_up = time.monotonic() + self.patience
+        while True:
+            try:
+                return self.ask("DELETE", f"/v1/videos/{segment(video_id)}")
+            except Refused as error:
+                if error.status != 409 or time.monotonic() > give_up:
+                    raise
+                time.sleep(error.retry_after or 1.0)
+
     def videos(self, limit: int) -> list[Video]:
         """The latest videos, newest first."""
         answer = self.ask("GET", "/v1/videos", params={"limit": limit, "order": "desc"})
@@ -149,8 +160,9 @@ class Service:
 class Refused(ServiceError):
     """The service answered with an error."""
 
-    def __init__(self, message: str, retryable: bool, retry_after: float | None) -> None:
+    def __init__(self, message: str, status: int, retryable: bool, retry_after: float | None) -> None:
         super().__init__(message)
+        self.status = status
         self.retryable = retryable
         self.retry_after = retry_after
 
@@ -168,7 +180,7 @@ def refusal(answer: httpx.Response) -> Refused:
     with suppress(KeyError, ValueError):
         retry_after = min(float(answer.headers["retry-after"]), 30.0)
     retryable = answer.status_code in (429, 502, 503, 504)
-    return Refused(f"{field}{message}{code}", retryable, retry_after)
+    return Refused(f"{field}{message}{code}", answer.status_code, retryable, retry_after)
 
 
 def unreachable(url: str, error: httpx.TransportError) -> ServiceError:

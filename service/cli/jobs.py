@@ -1,5 +1,7 @@
 """`lumiere jobs`: look at the jobs of a running service, watch and cancel them."""
 
+from json import dumps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +13,9 @@ from service.cli.client import Service, Video, default_url
 from service.cli.generate import as_json, refuse_unfinished
 from service.cli.progress import clock, show
 
-jobs = typer.Typer(no_args_is_help=True, help="Show, watch, cancel and list the jobs of a running service.")
+jobs = typer.Typer(
+    no_args_is_help=True, help="List, show, watch, cancel, download and delete the jobs of a running service."
+)
 
 Url = Annotated[str, typer.Option("--url", help="Address of the service.", envvar="LUMIERE_URL", show_default=False)]
 VideoId = Annotated[str, typer.Argument(metavar="VIDEO_ID", show_default=False)]
@@ -33,11 +37,37 @@ def show_job(video_id: VideoId, url: Url = "", json: AsJson = False) -> None:
 
 
 @jobs.command("watch")
-def watch_job(video_id: VideoId, url: Url = "") -> None:
-    """Follow a job until it ends; the exit code is 0 if it completed."""
+def watch_job(video_id: VideoId, url: Url = "", json: AsJson = False) -> None:
+    """Follow a job until it ends; the exit code is 0 if it completed. With --json each event is a line."""
     with Service(url or default_url()) as service:
-        show(Console(), service.follow(video_id))
+        if json:
+            for event in service.follow(video_id):
+                typer.echo(dumps({"event": event.name, **event.data}))
+        else:
+            show(Console(), service.follow(video_id))
         refuse_unfinished(service.video(video_id))
+
+
+@jobs.command("download")
+def download_video(
+    video_id: VideoId,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the MP4 goes.")] = Path("lumiere.mp4"),
+    url: Url = "",
+    json: AsJson = False,
+) -> None:
+    """Save the video of a completed job."""
+    with Service(url or default_url()) as service:
+        refuse_unfinished(service.video(video_id))
+        size = service.download(video_id, output)
+    typer.echo(as_json({"id": video_id, "file": str(output), "bytes": size}) if json else f"saved {output}")
+
+
+@jobs.command("delete")
+def delete_job(video_id: VideoId, url: Url = "", json: AsJson = False) -> None:
+    """Delete a job and its video; one that waits or runs is cancelled."""
+    with Service(url or default_url()) as service:
+        deleted = service.delete(video_id)
+    typer.echo(as_json(deleted) if json else f"{video_id} is deleted")
 
 
 @jobs.command("cancel")
@@ -56,20 +86,21 @@ def cancel_job(video_id: VideoId, url: Url = "", json: AsJson = False) -> None:
 def list_jobs(
     url: Url = "",
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
+    status: Annotated[str | None, typer.Option(help="Of these, only those in this status.")] = None,
     json: AsJson = False,
 ) -> None:
     """The latest jobs."""
     with Service(url or default_url()) as service:
-        videos = service.videos(limit)
+        videos = [video for video in service.videos(limit) if status in (None, video["status"])]
     if json:
         typer.echo(as_json(videos))
         return
     table = Table(box=None, pad_edge=False)
-    for name, width in (("id", 32), ("status", 11), ("progress", 8)):
+    for name, width in (("id", 32), ("task", 13), ("status", 11), ("progress", 8)):
         table.add_column(name, min_width=width, no_wrap=True)
     table.add_column("prompt", no_wrap=True, overflow="ellipsis")
     for video in videos:
-        table.add_row(video["id"], video["status"], f"{video['progress']} %", Text(video["prompt"]))
+        table.add_row(video["id"], video["task"], video["status"], f"{video['progress']} %", Text(video["prompt"]))
     Console().print(table)
 
 

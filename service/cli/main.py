@@ -15,6 +15,7 @@ from service.cli.client import Service, ServiceError, default_url
 from service.cli.generate import TASKS, as_json, given, make_video
 from service.cli.jobs import AsJson, Url, jobs
 from service.cli.keys import keys
+from service.cli.usage import show_usage
 from service.settings import SettingsError, load_settings
 from service.stack import serve as stack
 
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
+app.command("usage")(show_usage)
 
 
 def print_version(wanted: bool) -> None:
@@ -205,3 +207,7 @@ def become(command: list[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    app()
