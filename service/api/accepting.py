@@ -1,45 +1,91 @@
-"""The last step of every route that makes a video: the job is taken, and the answer says so."""
+"""The last step of every route that makes a video: the job is taken, perhaps waited for, and the answer says so."""
 
+import asyncio
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Response
-from pydantic import BaseModel
 
+from service.api.errors import ApiError
 from service.api.inputs import InputTaker
 from service.api.polling import announce_poll_interval
 from service.api.resources import Resources, in_time
-from service.jobs.contract import Accepted, JobSpec
+from service.api.schemas import Video, VideoRequest
+from service.api.terms import Terms
+from service.jobs.admission import Priority
+from service.jobs.connection import RedisUnavailable
+from service.jobs.contract import Accepted, Job, JobSpec
+from service.jobs.events import JobNotFound, follow
+from service.jobs.record import Repeat
 
 
-async def accept_job(
-    held: Resources, response: Response, spec: JobSpec, *, key: str | None, fingerprint: str
-) -> Accepted:
-    """Records and queues the job, and sets the headers of the answer: all that concerns quotas goes through here."""
-    accepted = await in_time(held.records.accept(spec, idempotency_key=key, fingerprint=fingerprint))
-    response.headers["Location"] = f"/v1/videos/{accepted.job.id}"
+async def accept_video(
+    held: Resources,
+    response: Response,
+    terms: Terms,
+    request: VideoRequest,
+    make_spec: Callable[[InputTaker], Awaitable[JobSpec]],
+    inputs: InputTaker,
+    *,
+    retry: Repeat | None = None,
+) -> Video:
+    """Records and queues the job of a request, and sets the headers of the answer.
+
+    Args:
+        make_spec: makes the job, with the inputs stored; they are removed again unless the job is new.
+        retry: recognises requests that a client repeats by itself, where there is no idempotency key.
+
+    Raises:
+        ApiError: `missing_scope` for a priority that the key may not ask for; what `make_spec` raises.
+        QueueFull, QuotaExceeded, IdempotencyConflict, RedisUnavailable: see `JobRecords.accept`.
+    """
+    priority = Priority(request.priority)
+    if priority is Priority.HIGH and not terms.may_hurry:
+        raise ApiError("missing_scope", "the API key lacks the scope priority", param="priority")
+    new = False
+    try:
+        spec = await make_spec(inputs)
+        print_ = fingerprint(request, spec)
+        key = terms.key if terms.key is not None or retry is None else f"{retry.scope} {print_}"
+        accepted: Accepted = await in_time(
+            held.records.accept(
+                spec,
+                idempotency_key=key,
+                fingerprint=print_,
+                priority=priority,
+                repeat=None if terms.key is not None else retry,
+                cancel_after_seconds=terms.cancel_after_seconds,
+            )
+        )
+        new = not accepted.replayed
+    finally:
+        if not new:
+            await inputs.undo()
+    job = accepted.job
+    response.headers["Location"] = f"/v1/videos/{job.id}"
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
-    announce_poll_interval(response, accepted.job)
-    return accepted
+    if terms.wait_seconds:
+        job = await ended(held, job, terms.wait_seconds)
+        response.headers["Preference-Applied"] = f"wait={terms.wait_seconds}"
+    announce_poll_interval(response, job)
+    return Video.of(job)
 
 
-async def accept_with_inputs(
-    held: Resources, response: Response, spec: JobSpec, inputs: InputTaker, *, key: str | None, fingerprint: str
-) -> Accepted:
-    """The same for a job whose inputs were stored for it: they are removed again unless it is new."""
+async def ended(held: Resources, job: Job, seconds: float) -> Job:
+    """The job once it has ended, or as it is after so many seconds."""
     try:
-        accepted = await accept_job(held, response, spec, key=key, fingerprint=fingerprint)
-    except BaseException:
-        await inputs.undo()
-        raise
-    if accepted.replayed:
-        await inputs.undo()
-    return accepted
+        async with asyncio.timeout(seconds):
+            async for _ in follow(held.records.redis, job.id):
+                pass
+    except (TimeoutError, RedisUnavailable, JobNotFound):
+        pass  # the job goes on without us
+    return await in_time(held.records.get(job.id)) or job
 
 
-def fingerprint_with_inputs(request: BaseModel, spec: JobSpec) -> str:
+def fingerprint(request: VideoRequest, spec: JobSpec) -> str:
     """SHA-256 over the fields as asked for, with the content of the inputs in place of their names."""
     fields = request.model_dump(mode="json")
     options = spec.options.model_dump(mode="json") if spec.options else None

@@ -22,6 +22,7 @@ from service.api.routes import (
     index,
     metrics,
     models,
+    openai_videos,
     tasks,
     text_to_video,
     usage,
@@ -71,7 +72,20 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HttpMetrics, registry=app.state.metrics)
     app.add_middleware(RequestId)
     install_handlers(app)
-    for routes in (text_to_video, tasks, videos, content, events, files, models, usage, metrics, health, index):
+    for routes in (
+        text_to_video,
+        tasks,
+        openai_videos,
+        videos,
+        content,
+        events,
+        files,
+        models,
+        usage,
+        metrics,
+        health,
+        index,
+    ):
         app.include_router(routes.router)
     install_openapi(app, catalogue)
     return app

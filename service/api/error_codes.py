@@ -37,6 +37,13 @@ ERRORS: dict[str, ErrorKind] = {
             "The form is malformed",
             "Not multipart, more than 40 files or 200 fields, a field given twice, or a name that makes no sense.",
         ),
+        ErrorKind(
+            "not_supported",
+            400,
+            False,
+            "This service does not do that",
+            "A part of OpenAI's Videos API that this model has no means for; `detail` says why.",
+        ),
         ErrorKind("invalid_header", 400, False, "A request header is malformed", "`param` names the header."),
         ErrorKind(
             "invalid_api_key",

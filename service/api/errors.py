@@ -56,6 +56,7 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(detail)
         self.kind = ERRORS[code]
+        self.status = self.kind.status
         self.detail = detail
         self.param = param
         self.headers = dict(headers or {})
@@ -94,21 +95,33 @@ def field_error(error: ErrorDetails) -> FieldError:
 
 
 def problem(request_id: str, error: ApiError) -> JSONResponse:
-    """The RFC 9457 response. `type` can be fetched: it is a path of this service."""
+    """The RFC 9457 response, with the `error` that OpenAI's clients read. `type` is a path of this service."""
     kind = error.kind
     body = {
         "type": f"/errors/{kind.code}",
         "title": kind.title,
-        "status": kind.status,
+        "status": error.status,
         "detail": error.detail,
         "code": kind.code,
         "param": error.param,
         "retryable": kind.retryable,
         "request_id": request_id,
+        "error": {
+            "message": error.detail,
+            "type": openai_type(error.status),
+            "param": error.param,
+            "code": kind.code,
+        },
         **error.extra,
     }
     headers = {"Cache-Control": "no-store", **error.headers}
-    return JSONResponse(body, kind.status, headers, media_type="application/problem+json")
+    return JSONResponse(body, error.status, headers, media_type="application/problem+json")
+
+
+def openai_type(status: int) -> str:
+    """The class of an error as OpenAI's API names it."""
+    names = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    return "server_error" if status >= 500 else names.get(status, "invalid_request_error")
 
 
 def translate(error: Exception) -> ApiError:

@@ -1,11 +1,9 @@
 """`Idempotency-Key`: one key makes one job, however often a client repeats the request."""
 
-import hashlib
 import re
 from typing import Annotated
 
 from fastapi import Header
-from pydantic import BaseModel
 
 from service.api.errors import ApiError
 
@@ -33,8 +31,3 @@ def scoped_key(key: str | None, route: str) -> str | None:
             param="Idempotency-Key",
         )
     return f"{route} {key}"
-
-
-def fingerprint(request: BaseModel) -> str:
-    """SHA-256 over the fields as asked for, before defaults and the seed are drawn."""
-    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()

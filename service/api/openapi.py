@@ -10,6 +10,13 @@ from pydantic import BaseModel
 from service.api.error_codes import ERRORS
 from service.api.errors import ApiError, problem
 from service.api.file_schemas import FileRequest
+from service.api.openai_requests import (
+    CreateCharacterRequest,
+    CreateVideoRequest,
+    EditVideoRequest,
+    ExtendVideoRequest,
+    RemixVideoRequest,
+)
 from service.api.schemas import Problem, TextToVideoRequest, Video, VideoRequest
 from service.api.task_options import TASK_OF
 from service.jobs.models import ModelCard
@@ -18,7 +25,19 @@ Responses = dict[int | str, dict[str, Any]]
 
 REQUESTS: tuple[type[VideoRequest], ...] = (TextToVideoRequest, *TASK_OF)
 """Of all tasks."""
-DESCRIBED: tuple[type[BaseModel], ...] = (*REQUESTS, FileRequest, Video, Problem)
+BOUNDED: tuple[type[VideoRequest], ...] = (*REQUESTS, CreateVideoRequest, EditVideoRequest)
+"""Whose schemas get the models' limits."""
+DESCRIBED: tuple[type[BaseModel], ...] = (
+    *REQUESTS,
+    CreateVideoRequest,
+    EditVideoRequest,
+    RemixVideoRequest,
+    ExtendVideoRequest,
+    CreateCharacterRequest,
+    FileRequest,
+    Video,
+    Problem,
+)
 """What FastAPI does not see, or (Video) copies without the nulls of its example."""
 SCHEMA = "#/components/schemas/{model}"
 EXAMPLE = "#/components/examples/{code}"
@@ -44,12 +63,18 @@ def form_request(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": content, "multipart/form-data": content}}}
 
 
-def problems(*codes: str) -> Responses:
-    """`responses` of a route that can answer with these codes; one entry per status, one example per code."""
+def problems(*codes: str, instead: Mapping[int, int] | None = None) -> Responses:
+    """`responses` of a route that can answer with these codes; one entry per status, one example per code.
+
+    instead: statuses that this route answers with in place of those of the table.
+    """
     responses: Responses = {"default": problem_response("Any other error", ["internal_error"])}
-    for status in sorted({ERRORS[code].status for code in codes}):
-        same_status = [code for code in codes if ERRORS[code].status == status]
-        response = problem_response("; ".join(ERRORS[code].title for code in same_status), same_status)
+    moved = instead or {}
+    statuses = {code: moved.get(ERRORS[code].status, ERRORS[code].status) for code in codes}
+    for status in sorted(set(statuses.values())):
+        same_status = [code for code in codes if statuses[code] == status]
+        shown = [code for code in same_status if ERRORS[code].status == status]  # an example states its own status
+        response = problem_response("; ".join(ERRORS[code].title for code in same_status), shown)
         if any(ERRORS[code].retryable for code in same_status):
             response["headers"] = {**REQUEST_ID, **RETRY_AFTER}
         responses[status] = response
@@ -83,8 +108,8 @@ def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard]) -> None:
                 schemas.update(schema.pop("$defs", {}))
                 schemas[model.__name__] = schema
             document["components"]["examples"] = {code: example_problem(code) for code in ERRORS}
-            for model in REQUESTS:
-                narrow(schemas[model.__name__]["properties"], catalogue)
+            for request in BOUNDED:
+                narrow(schemas[request.__name__]["properties"], catalogue)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]

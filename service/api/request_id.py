@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import time
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -29,10 +30,13 @@ class RequestId:
         given = Headers(scope=scope).get(HEADER, "")
         request_id = given if HARMLESS.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = request_id
+                headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

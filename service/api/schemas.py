@@ -30,6 +30,7 @@ def not_empty(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(clean_text)]
+not_blank = AfterValidator(not_empty)
 Metadata = Annotated[
     dict[Annotated[Text, Field(min_length=1, max_length=64)], Annotated[Text, Field(max_length=512)]],
     Field(max_length=16),
@@ -47,7 +48,7 @@ class VideoRequest(RequestPart):
     `service.api.limits` holds them.
     """
 
-    prompt: Annotated[Text, AfterValidator(not_empty)] = Field(
+    prompt: Annotated[Text, not_blank] = Field(
         min_length=1, description="What the video shows. Control characters are refused; stored in Unicode form NFC."
     )
     negative_prompt: Text = Field("", description="What the video should not show.")
@@ -64,6 +65,9 @@ class VideoRequest(RequestPart):
     num_inference_steps: int | None = Field(None, description="Denoising steps.")
     guidance_scale: float | None = Field(None, description="Weight of the prompt; 1 switches guidance off.")
     model: str | None = Field(None, description="A model id of `GET /v1/models`.")
+    priority: Literal["high", "normal", "low"] = Field(
+        "normal", description="All jobs of a higher one go first; `high` needs an API key with the scope `priority`."
+    )
     metadata: Metadata = Field({}, description="Your own labels: 16 at most, given back with the video.")
 
 
@@ -378,6 +382,15 @@ class FieldProblem(BaseModel):
     detail: str
 
 
+class OpenAIError(BaseModel):
+    """The same in the words of OpenAI's API, whose clients read this."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
 class Problem(BaseModel):
     """An error after RFC 9457."""
 
@@ -389,6 +402,7 @@ class Problem(BaseModel):
     param: str | None = Field(description="The field or header at fault.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
     request_id: str
+    error: OpenAIError
     errors: list[FieldProblem] | None = Field(
         None, description="Every bad field, where there is more than one to name."
     )

@@ -1,7 +1,10 @@
 """From the body of a task to the options of its job: inputs stored, and what only the whole request shows checked."""
 
+from collections.abc import Mapping
+
 from service.api.errors import ApiError
 from service.api.inputs import InputTaker
+from service.api.limits import chosen_card, spec_of
 from service.api.schemas import VideoRequest
 from service.api.task_requests import (
     CinemagraphRequest,
@@ -14,6 +17,7 @@ from service.jobs.contract import (
     CinemagraphOptions,
     ImageToVideoOptions,
     InpaintOptions,
+    JobSpec,
     Keyframe,
     Options,
     StylizeOptions,
@@ -27,6 +31,20 @@ TASK_OF: dict[type[VideoRequest], Task] = {
     CinemagraphRequest: "cinemagraph",
     StylizeRequest: "stylize",
 }
+
+
+async def spec_with_inputs(request: VideoRequest, catalogue: Mapping[str, ModelCard], inputs: InputTaker) -> JobSpec:
+    """The job that a request of any task asks for, its inputs stored.
+
+    Raises:
+        ApiError: the model does not do the task, or a field or an input is refused.
+    """
+    task = TASK_OF.get(type(request), "text-to-video")
+    card = chosen_card(request.model, task, catalogue)
+    spec = spec_of(request, card)
+    check_options(request, card, spec.num_frames, spec.fps)
+    options = await options_of(request, inputs)
+    return JobSpec(**{**dict(spec), "task": task, "options": options})
 
 
 def check_options(request: VideoRequest, card: ModelCard, num_frames: int, fps: int) -> None:

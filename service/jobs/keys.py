@@ -15,6 +15,7 @@ RQ_JOB_PREFIX = f"{RQ_PREFIX}job:"  # + attempt name: what RQ carries (hash)
 INDEX = f"{PREFIX}jobs"  # zset: id by time of creation (ms)
 LEASES = f"{PREFIX}leases"  # zset: id by end of the lease (ms)
 DELAYED = f"{PREFIX}delayed"  # zset: id by the time it may be dispatched again (ms)
+DEADLINES = f"{PREFIX}deadlines"  # zset: id by the time at which it is cancelled (ms)
 OUTBOX = f"{PREFIX}outbox"  # stream: one row for each terminal transition
 WORKERS = f"{PREFIX}workers"  # zset: worker name by time last seen (ms)
 SPEED = f"{PREFIX}speed"  # hash: seconds per step by model and shape, seconds per unit of cost by model

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self, cast
 
 from redis.asyncio import Redis
@@ -31,6 +32,8 @@ Jobs = list[Job]  # within JobRecords `list` is a method
 WORKER_TTL_MS = round(WORKER_TTL_SECONDS * 1000)
 
 
+REPEAT_SECONDS = 1200.0
+"""Clients that repeat a request by themselves do so within this time."""
 LEASE_LOST = JobError(
     code=ErrorCode.WORKER_CRASHED, message="the worker died or lost its connection while it ran the job", retryable=True
 )
@@ -50,6 +53,18 @@ class IdempotencyConflict(Exception):
     def __init__(self, job_id: str) -> None:
         super().__init__("the idempotency key was already used for a different request")
         self.job_id = job_id
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """How a request that bears no key of its own is recognised when a client repeats it by itself.
+
+    `again`: whether it is such a repeat; then it stands for the last request of this `scope` that asked for the same
+    within `REPEAT_SECONDS`. Otherwise it makes a job, whatever was asked for before.
+    """
+
+    scope: str
+    again: bool
 
 
 class JobRecords:
@@ -111,6 +126,8 @@ class JobRecords:
         idempotency_key: str | None = None,
         fingerprint: str | None = None,
         priority: Priority = Priority.NORMAL,
+        repeat: Repeat | None = None,
+        cancel_after_seconds: float | None = None,
     ) -> Accepted:
         """Takes a job: when this returns, it is recorded and queued.
 
@@ -118,6 +135,8 @@ class JobRecords:
             idempotency_key: one key of an owner makes one job, however often it is repeated.
             fingerprint: tells whether a repeat asks for the same thing; the spec itself when not given. Give one when
                 parts of the spec are drawn anew for each request (the seed).
+            repeat: for keys that the caller has made up from what is asked for.
+            cancel_after_seconds: the job is cancelled when it has not ended by then.
 
         Raises:
             QueueFull: max_queued_jobs are waiting.
@@ -157,6 +176,8 @@ class JobRecords:
             ),
             self.trace.request_id,
             self.trace.traceparent,
+            "" if repeat is None else round(REPEAT_SECONDS * 1000) if repeat.again else 0,
+            "" if cancel_after_seconds is None else round(cancel_after_seconds * 1000),
         ]
         with redis_errors():
             verdict, subject, *rest = await self._accept(args=arguments)

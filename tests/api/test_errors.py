@@ -120,6 +120,9 @@ FORM = "multipart/form-data; boundary=x"
 PROVOCATIONS: dict[str, Callable[[Scene], Awaitable[httpx.Response]]] = {
     "invalid_json": lambda scene: scene.raw(b"{"),
     "invalid_form": lambda scene: scene.client.post("/v1/files", content=b"--y", headers={"Content-Type": FORM}),
+    "not_supported": lambda scene: scene.client.post(
+        "/v1/videos/extensions", data={"prompt": "a", "seconds": "4"}, files={"video": picture()}
+    ),
     "invalid_header": lambda scene: scene.post(headers={"Idempotency-Key": "a b"}),
     "not_found": lambda scene: scene.client.get("/v2/videos"),
     "video_not_found": lambda scene: scene.client.get(UNKNOWN),
@@ -189,7 +192,13 @@ async def test_every_code_has_the_one_shape(
         "param",
         "retryable",
         "request_id",
+        "error",
     }
+    openai = problem["error"]
+    assert (openai["message"], openai["param"], openai["code"]) == (problem["detail"], problem["param"], code)
+    assert openai["type"] == {429: "rate_limit_error"}.get(
+        kind.status, "server_error" if kind.status >= 500 else "invalid_request_error"
+    )
     assert (await client.get(problem["type"])).json()["code"] == code
     if kind.retryable and kind.status != 408:
         assert 1 <= int(answer.headers["retry-after"]) <= 120
@@ -223,7 +232,7 @@ def test_every_failure_of_a_job_is_explained() -> None:
         (UNKNOWN, "GET, DELETE"),
         (f"{UNKNOWN}/content", "GET, HEAD"),
         (f"{UNKNOWN}/cancel", "POST"),
-        ("/v1/videos", "GET"),
+        ("/v1/videos", "GET, POST"),
         (SUBMIT, "POST"),
         ("/livez", "GET, HEAD"),
     ],

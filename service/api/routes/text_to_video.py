@@ -4,13 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from service.api.accepting import accept_job
+from service.api.accepting import accept_video
 from service.api.body import json_body
-from service.api.idempotency import IdempotencyKey, fingerprint, scoped_key
+from service.api.inputs import InputTaker
 from service.api.limits import text_to_video_spec
 from service.api.openapi import POLL_AFTER, REQUEST_ID, json_request, problems
 from service.api.resources import Held
 from service.api.schemas import TextToVideoRequest, Video
+from service.api.terms import Agreed
+from service.jobs.contract import JobSpec
 
 router = APIRouter(tags=["generate"])
 
@@ -39,6 +41,10 @@ REFUSALS = (
     "unknown_model",
     "unsupported_task",
     "idempotency_key_reused",
+    "invalid_api_key",
+    "missing_scope",
+    "quota_exceeded",
+    "too_many_jobs",
     "queue_full",
     "redis_unavailable",
 )
@@ -55,10 +61,11 @@ async def text_to_video(
     asked: Annotated[TextToVideoRequest, Depends(json_body(TextToVideoRequest))],
     held: Held,
     response: Response,
-    idempotency_key: IdempotencyKey = None,
+    terms: Agreed,
 ) -> Video:
     """Accepts the job at once; the video follows by polling, by events, or by `content`."""
-    key = scoped_key(idempotency_key, "text-to-video")
-    spec = text_to_video_spec(asked, held.catalogue)
-    accepted = await accept_job(held, response, spec, key=key, fingerprint=fingerprint(asked))
-    return Video.of(accepted.job)
+
+    async def make_spec(_: InputTaker) -> JobSpec:
+        return text_to_video_spec(asked, held.catalogue)
+
+    return await accept_video(held, response, terms, asked, make_spec, InputTaker(held, {}))

@@ -1,15 +1,17 @@
 -- Accepts a job: idempotency key, quotas, queue bound, record, place in the queue, event and RQ job in one step.
 -- ARGV: id, spec, queue, model, shape, cost, steps, retention s, max queued, idempotency key or '', fingerprint,
 --       worker TTL ms, owner, account or '', weight, priority, requests per minute or '', cost per hour or '',
---       active jobs or '', request id, traceparent
+--       active jobs or '', request id, traceparent, how old (ms) the key's job may be or '', life of the job in ms or ''
 -- Returns: 'accepted' view limits | 'replayed' view | 'conflict' id | 'full' length
 --          | 'quota' name wait ms or '' limits
 --          limits: flat list of name, limit, remaining, ms until all of it is there again
 local id, spec, queue, model, shape, cost, steps, retention, max_queued, idempotency, fingerprint, worker_ttl,
-  owner, account, weight, priority, requests_quota, cost_quota, jobs_quota, request_id, traceparent = unpack(ARGV)
+  owner, account, weight, priority, requests_quota, cost_quota, jobs_quota, request_id, traceparent,
+  memory, life = unpack(ARGV)
 if idempotency ~= '' then
   local known, known_print = unpack(redis.call('HMGET', idempotency, 'job', 'fingerprint'))
-  if known and redis.call('EXISTS', job_key(known)) == 1 then
+  local created = known and (fields(known, 'created_ms'))
+  if created and (memory == '' or now_ms() - tonumber(created) < tonumber(memory)) then
     if known_print ~= fingerprint then return {'conflict', known} end
     return {'replayed', view(known, tonumber(worker_ttl))}
   end
@@ -78,6 +80,7 @@ end
 redis.call('ZADD', JOBS, text_ms(now), id)
 if owner ~= '' then redis.call('ZADD', owned_key(owner), text_ms(now), id) end
 if account ~= '' then redis.call('SADD', active_key(account), id) end
+if life ~= '' then redis.call('ZADD', DEADLINES, text_ms(now + tonumber(life)), id) end
 enter_queue(id)
 dispatch(id)
 emit(id, 'state')

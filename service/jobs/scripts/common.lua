@@ -4,6 +4,7 @@
 
 local PREFIX, RQ = 'lumiere:', 'rq:'
 local JOBS, LEASES, DELAYED = PREFIX .. 'jobs', PREFIX .. 'leases', PREFIX .. 'delayed'
+local DEADLINES = PREFIX .. 'deadlines'
 local TOTALS = PREFIX .. 'totals'
 local OUTBOX, SPEED, BELL = PREFIX .. 'outbox', PREFIX .. 'speed', PREFIX .. 'events'
 local FUNCTION = 'workers.tasks.generate_video'
@@ -193,6 +194,7 @@ local function finish(id, state, result, failure)
     extra.error = cjson.decode(failure)
   end
   redis.call('ZREM', LEASES, id)
+  redis.call('ZREM', DEADLINES, id)
   leave_queue(id)
   emit(id, 'state', extra)
   redis.call('XADD', OUTBOX, 'MAXLEN', '~', OUTBOX_LENGTH, '*', 'id', 'evt_' .. string.sub(id, -26),
@@ -233,6 +235,24 @@ local function fail_attempt(id, failure, max_attempts, backoff)
   end
   local delay = backoff[math.min(failures, #backoff)] or 0
   requeue(id, delay * 1000, {retry_in_seconds = delay, reason = cjson.decode(failure).code})
+end
+
+-- Cancels a queued job at once; flags a running one, whose worker reads the flag with its next beat.
+local function cancel(id)
+  local state = (fields(id, 'state'))
+  if not state then return 'missing' end
+  if state == 'queued' then
+    undispatch(id)
+    give_turn_back(id)
+    redis.call('HSET', job_key(id), 'cancel_requested', '1')
+    finish(id, 'cancelled', '', CANCELLED)
+    return 'cancelled'
+  end
+  if state == 'in_progress' then
+    redis.call('HSET', job_key(id), 'cancel_requested', '1')
+    return 'flagged'
+  end
+  return 'terminal'
 end
 
 -- True when the caller's attempt is the one that runs: the attempt number is the fencing token.

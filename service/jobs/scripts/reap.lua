@@ -1,5 +1,6 @@
 -- One pass of a reaper. Any number of them may run; each pass is one step.
 -- Expired leases: the job is queued again with backoff, or failed. Delayed jobs that are due: dispatched.
+-- Jobs whose deadline has passed: cancelled.
 -- After a gap in which no reaper passed (Redis or the gateways were away), leases are left alone for `quiet` ms,
 -- so that workers which lived through it can beat first.
 -- ARGV: gap ms, quiet ms, limit, max attempts, error JSON, backoff seconds...
@@ -31,5 +32,11 @@ local due = redis.call('ZRANGEBYSCORE', DELAYED, 0, text_ms(now), 'LIMIT', 0, li
 for _, id in ipairs(due) do
   redis.call('ZREM', DELAYED, id)
   if (fields(id, 'state')) == 'queued' then dispatch(id) end
+end
+
+local overdue = redis.call('ZRANGEBYSCORE', DEADLINES, 0, text_ms(now), 'LIMIT', 0, limit)
+for _, id in ipairs(overdue) do
+  redis.call('ZREM', DEADLINES, id)
+  cancel(id)
 end
 return {#expired, #due}

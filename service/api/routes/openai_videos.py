@@ -1,0 +1,216 @@
+"""The part of OpenAI's Videos API that makes videos: `POST /v1/videos`, remix, edits, extensions, characters.
+
+Looking, listing, downloading and deleting are the same on both faces of the service: `videos.py` and `content.py`.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, NoReturn
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from service.api.accepting import accept_video
+from service.api.errors import ApiError, translate
+from service.api.inputs import InputTaker
+from service.api.limits import chosen_card
+from service.api.openai_requests import (
+    CreateCharacterRequest,
+    CreateVideoRequest,
+    EditVideoRequest,
+    ExtendVideoRequest,
+    RemixVideoRequest,
+    as_task,
+    with_length,
+)
+from service.api.openapi import Responses, form_request, problems
+from service.api.resources import Held, Resources
+from service.api.routes.text_to_video import ACCEPTED, REFUSALS
+from service.api.schemas import TextToVideoRequest, Video
+from service.api.task_body import Asked, task_body
+from service.api.task_options import spec_with_inputs
+from service.api.terms import Agreed, Terms
+from service.api.video_id import ExistingJob
+from service.jobs.contract import Job, JobSpec, MediaRef, StylizeOptions
+from service.jobs.record import Repeat
+from service.uploads.media import MP4
+
+UNPROCESSABLE, BAD_REQUEST = 422, 400
+REMIX_STRENGTH = 0.6
+
+
+class OpenAIRoute(APIRoute):
+    """Refuses bad fields with 400, as OpenAI does; the native routes say 422."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (ApiError, RequestValidationError) as error:
+                refusal = translate(error)
+                if refusal.status == UNPROCESSABLE:
+                    refusal.status = BAD_REQUEST
+                raise refusal from None
+
+        return answer
+
+
+router = APIRouter(tags=["videos"], route_class=OpenAIRoute)
+
+ANSWER: Responses = {200: ACCEPTED}
+WITH_FILES = (*REFUSALS, "invalid_form", "file_too_large", "unsupported_media", "storage_unavailable")
+
+
+def refusals(*codes: str) -> Responses:
+    """As `problems`, with what is 422 elsewhere under 400."""
+    return problems(*codes, instead={UNPROCESSABLE: BAD_REQUEST})
+
+
+def repeat_of(request: Request) -> Repeat:
+    """How OpenAI's clients say that they send a request again by themselves; they send no key with it."""
+    client = request.client.host if request.client else ""
+    again = request.headers.get("x-stainless-retry-count", "0")
+    return Repeat(f"{request.url.path} {client}", again=again.isdecimal() and again.strip("0") != "")
+
+
+async def make(
+    asked: Asked[Any],
+    held: Resources,
+    request: Request,
+    response: Response,
+    terms: Terms,
+    remixed_from: str | None = None,
+) -> Video:
+    fields: CreateVideoRequest = asked.fields
+    wanted = as_task(fields)
+    card = chosen_card(wanted.model, fields.chosen_task, held.catalogue)
+    wanted = with_length(wanted, fields.seconds, card)
+
+    async def make_spec(inputs: InputTaker) -> JobSpec:
+        spec = await spec_with_inputs(wanted, held.catalogue, inputs)
+        return spec.model_copy(update={"remixed_from": remixed_from})
+
+    inputs = InputTaker(held, asked.files)
+    try:
+        return await accept_video(held, response, terms, wanted, make_spec, inputs, retry=repeat_of(request))
+    except ApiError as error:
+        if fields.input_reference is not None and error.param in ("image", "video"):
+            error.param, error.detail = "input_reference", f"input_reference as {error.detail}"
+        raise
+
+
+@router.post(
+    "/v1/videos",
+    summary="Make a video (OpenAI)",
+    openapi_extra=form_request(CreateVideoRequest),
+    responses={**ANSWER, **refusals(*WITH_FILES)},
+)
+async def create_video(
+    asked: Annotated[Asked[CreateVideoRequest], Depends(task_body(CreateVideoRequest))],
+    held: Held,
+    request: Request,
+    response: Response,
+    terms: Agreed,
+) -> Video:
+    """As OpenAI's clients send it; every task of this service can be asked for by additional fields. Requests that a
+    client repeats by itself (`x-stainless-retry-count`) make one job.
+    """
+    return await make(asked, held, request, response, terms)
+
+
+@router.post(
+    "/v1/videos/edits",
+    summary="Edit a video (OpenAI)",
+    openapi_extra=form_request(EditVideoRequest),
+    responses={**ANSWER, **refusals(*WITH_FILES)},
+)
+async def edit_video(
+    asked: Annotated[Asked[EditVideoRequest], Depends(task_body(EditVideoRequest))],
+    held: Held,
+    request: Request,
+    response: Response,
+    terms: Agreed,
+) -> Video:
+    """`stylize`, or `inpaint` where a mask, boxes or margins are given."""
+    return await make(asked, held, request, response, terms, remixed_from=asked.fields.video.id)
+
+
+@router.post(
+    "/v1/videos/{video_id}/remix",
+    summary="Remix a video (OpenAI)",
+    openapi_extra=form_request(RemixVideoRequest),
+    responses={**ANSWER, **refusals(*REFUSALS, "invalid_form", "video_not_found")},
+)
+async def remix_video(
+    job: ExistingJob,
+    asked: Annotated[Asked[RemixVideoRequest], Depends(task_body(RemixVideoRequest))],
+    held: Held,
+    request: Request,
+    response: Response,
+    terms: Agreed,
+) -> Video:
+    """A completed video with another prompt: its motion is kept where its model can `stylize`, else what was asked for
+    is asked for again, from the same seed.
+    """
+    fields = asked.fields
+    wanted = TextToVideoRequest(prompt=fields.prompt, metadata=fields.metadata)
+
+    async def make_spec(_: InputTaker) -> JobSpec:
+        card = chosen_card(job.spec.model, job.spec.task, held.catalogue)
+        most = card.limits.prompt_characters
+        if len(fields.prompt) > most:
+            raise ApiError("invalid_field", f"prompt may have {most} characters at most", param="prompt")
+        return remix_of(job, fields, stylize="stylize" in card.tasks)
+
+    retry = repeat_of(request)
+    return await accept_video(held, response, terms, wanted, make_spec, InputTaker(held, {}), retry=retry)
+
+
+def remix_of(job: Job, fields: RemixVideoRequest, *, stylize: bool) -> JobSpec:
+    """Raises ApiError when there is no video to remix."""
+    if job.result is None:
+        raise ApiError("invalid_field", f"the video is {job.state}; it must be completed", param="video_id")
+    changes: dict[str, object] = {"prompt": fields.prompt, "metadata": fields.metadata, "remixed_from": job.id}
+    if stylize:
+        result = job.result
+        video = MediaRef(key=result.path, media_type=MP4.name, sha256=result.sha256, bytes=result.bytes)
+        changes |= {"task": "stylize", "options": StylizeOptions(video=video, strength=REMIX_STRENGTH)}
+    return job.spec.model_copy(update=changes)
+
+
+def not_supported(detail: str) -> NoReturn:
+    raise ApiError("not_supported", detail)
+
+
+@router.post(
+    "/v1/videos/extensions",
+    summary="Extend a video (OpenAI)",
+    openapi_extra=form_request(ExtendVideoRequest),
+    responses=refusals(*WITH_FILES, "not_supported"),
+)
+async def extend_video(asked: Annotated[Asked[Any], Depends(task_body(ExtendVideoRequest))]) -> Video:
+    """Refused: all frames of a video are made in one pass, so that none can be added to it afterwards."""
+    not_supported("videos cannot be extended: ask for more frames, or begin a new one with the last frame")
+
+
+@router.post(
+    "/v1/videos/characters",
+    summary="Create a character (OpenAI)",
+    openapi_extra=form_request(CreateCharacterRequest),
+    responses=refusals(*WITH_FILES, "not_supported"),
+)
+async def create_character(asked: Annotated[Asked[Any], Depends(task_body(CreateCharacterRequest))]) -> Video:
+    """Refused: the models have no memory of persons."""
+    not_supported("there are no characters: describe the person in the prompt, or begin with an image")
+
+
+@router.get(
+    "/v1/videos/characters/{character_id}",
+    summary="Look at a character (OpenAI)",
+    responses=problems("not_found"),
+)
+async def get_character(character_id: str) -> Video:
+    """There is none."""
+    raise ApiError("not_found", "there are no characters", param="character_id")

@@ -1,0 +1,76 @@
+"""The headers of a request for a video: once only, waited for, given up in time."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from service.access.gate import principal_of
+from service.access.scopes import Scope
+from service.api.errors import ApiError
+from service.api.idempotency import IdempotencyKey, scoped_key
+
+LONGEST_WAIT_SECONDS = 60
+SHORTEST_LIFE_SECONDS, LONGEST_LIFE_SECONDS = 1, 86_400
+WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
+DURATION = re.compile(r"(?=\d)(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?", re.ASCII)
+
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`wait=N`: answer when the job has ended, or after N seconds, "
+        f"{LONGEST_WAIT_SECONDS} at most; then 202 as ever.",
+    ),
+]
+CancelAfter = Annotated[
+    str | None,
+    Header(
+        description="Cancel the job when it has not ended by then: seconds, or such as `90s`, `5m`, `1h30m`.",
+        json_schema_extra={"pattern": f"^{DURATION.pattern}$"},
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """`key` is that of the request within its route; `may_hurry`: whether it may ask for a high priority."""
+
+    key: str | None
+    wait_seconds: int
+    cancel_after_seconds: int | None
+    may_hurry: bool
+
+
+async def read_terms(
+    request: Request,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+    cancel_after: CancelAfter = None,
+) -> Terms:
+    return Terms(
+        key=scoped_key(idempotency_key, request.scope["route"].path.removeprefix("/v1/")),
+        wait_seconds=wait_of(prefer),
+        cancel_after_seconds=None if cancel_after is None else lifetime_of(cancel_after),
+        may_hurry=principal_of(request.scope).allows(Scope.PRIORITY),
+    )
+
+
+Agreed = Annotated[Terms, Depends(read_terms)]
+
+
+def wait_of(prefer: str | None) -> int:
+    """Seconds of `Prefer: wait=N` (RFC 7240); 0 for all other preferences, which may be ignored."""
+    match = WAIT.search(prefer or "")
+    return min(int(match[1]), LONGEST_WAIT_SECONDS) if match else 0
+
+
+def lifetime_of(cancel_after: str) -> int:
+    """Seconds of `Cancel-After`. Raises ApiError."""
+    match = DURATION.fullmatch(cancel_after.strip())
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    total = hours * 3600 + minutes * 60 + seconds
+    if not SHORTEST_LIFE_SECONDS <= total <= LONGEST_LIFE_SECONDS:
+        limits = f"from {SHORTEST_LIFE_SECONDS} s to {LONGEST_LIFE_SECONDS // 3600} h"
+        raise ApiError("invalid_header", f"Cancel-After must be {limits}, such as 90s or 5m", param="Cancel-After")
+    return total
