@@ -7,5 +7,6 @@ diffusers looks for the base class by name in the module of a component, hence `
 from diffusers import ModelMixin
 
 from model.stunet import STUNet
+from model.super_resolution import SuperResolution
 
-__all__ = ["ModelMixin", "STUNet"]
+__all__ = ["ModelMixin", "STUNet", "SuperResolution"]

@@ -4,29 +4,23 @@ All of them are one call, `make`: text, noise, denoising, decoding, enlarging, a
 differ in what they know.
 
 Letters: b videos, c channels, t frames, h height, w width. Pixels are in [-1, 1] until the last stage.
-
-Latents are what the network denoises. A model in pixel space folds p x p pixels into channels (`patch_size`), which
-lets a small network work on a coarse grid; a latent model has a VAE. Both go through `encode` and `decode`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
-from einops import rearrange, repeat
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model import checkpoint
-from model.clip import FRAMES_AT_ONCE, Clip, Stopwatch, to_frames
-from model.components import STUNet
+from model.clip import FRAMES_AT_ONCE, Clip, Stopwatch, joined, to_frames
 from model.conditioning import (
     NO_MARGINS,
     Frames,
@@ -35,6 +29,7 @@ from model.conditioning import (
     Margins,
     Region,
     Resize,
+    chunks,
     from_keyframes,
     from_still,
     from_video,
@@ -43,12 +38,15 @@ from model.conditioning import (
     place,
     placement,
 )
-from model.denoising import Condition, Guidance, Network, OnStep, clamp, denoise, make_scheduler, prediction_type
-from model.folding import fold, unfold
+from model.denoising import Condition, Guidance, Network, clamp, denoise, make_scheduler, prediction_type
+from model.latents import KnownLatents, LatentSpace
 from model.loading import component_names, load_components, settings_of
 from model.looping import looped
 from model.multidiffusion import over_windows, windows
+from model.options import NOTHING, Given, Options
+from model.stunet import STUNet
 from model.style import Style, find_styles, read_style, styled
+from model.super_resolution import Settings, SuperResolution, enlarge
 from model.text import TextEncoders, encode_text
 
 __all__ = ["Clip", "Keyframe", "LumierePipeline", "Margins", "Options", "to_frames"]
@@ -58,58 +56,8 @@ WINDOW_FRAMES = 80
 WINDOW_OVERLAP = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What all tasks share.
-
-    Steps and guidance default to what the model's card says. scheduler: class name of a diffusers scheduler, None is
-    the model's own. on_step: called after every step of denoising and of super-resolution; what it raises ends the run.
-    The same arguments give the same pixels on the same machine and in the same precision.
-    """
-
-    negative_prompt: str = ""
-    seed: int = 0
-    num_frames: int = 80
-    height: int = 128
-    width: int = 128
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    guidance_rescale: float = 0.0
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    scheduler: str | None = None
-    on_step: OnStep | None = None
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a task knows beforehand. known: pixels that stay. source: frames (t, h, w, 3) of the size that is made, to
-    begin from after the last `strength` of the steps were taken back. loop: the first frame follows on the last.
-    """
-
-    known: Known | None = None
-    source: Frames | None = None
-    strength: float = 1.0
-    loop: bool = False
-
-
-class KnownLatents:
-    """Known pixels on the network's grid. values: latents, 0 where unknown. mask: bool of the same shape.
-
-    channels: C and M as a network with known input reads them, (1, `known_channels`, t, h, w).
-    """
-
-    def __init__(self, values: Tensor, cells: Tensor, patch: int) -> None:
-        folded = fold(cells, patch)
-        self.mask = fold(repeat(cells, "1 1 t h w -> 1 c t h w", c=values.shape[1] // patch**2), patch) == 1
-        self.values = values * self.mask
-        self.channels = torch.cat([self.values, folded], dim=1)
-
-    def keep(self, x0: Tensor) -> Tensor:
-        return torch.where(self.mask, self.values, x0)
-
-
-class LumierePipeline(DiffusionPipeline):
-    """Text to video. unet: STUNet. text_encoder, tokenizer: CLIP's or T5's classes, and for SDXL a second pair.
+class LumierePipeline(LatentSpace, DiffusionPipeline):
+    """The five tasks. unet: STUNet. text_encoder, tokenizer: CLIP's or T5's classes, and for SDXL a second pair.
     scheduler: of diffusers. vae: for latent models. super_resolution: makes videos larger than the unet does.
 
     patch_size: pixels, or the VAE's cells, that are folded into one cell of the network's grid, along each side.
@@ -128,7 +76,7 @@ class LumierePipeline(DiffusionPipeline):
         vae: AutoencoderKL | None = None,
         text_encoder_2: PreTrainedModel | None = None,
         tokenizer_2: PreTrainedTokenizerBase | None = None,
-        super_resolution: STUNet | None = None,
+        super_resolution: SuperResolution | None = None,
         patch_size: int = 1,
         force_zeros_for_empty_prompt: bool = False,
     ) -> None:
@@ -149,6 +97,8 @@ class LumierePipeline(DiffusionPipeline):
             patch_size=patch_size,
             force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
         )
+        if super_resolution is not None:
+            self.register_to_config(super_resolution=("model.components", "SuperResolution"))
         self.card: dict[str, Any] = {}
         self.style_files: dict[str, Path] = {}
         self.styles_read: dict[str, Style] = {}
@@ -191,17 +141,6 @@ class LumierePipeline(DiffusionPipeline):
         return TextEncoders(
             tuple(pair for pair in pairs if pair[1] is not None), self.config.force_zeros_for_empty_prompt
         )
-
-    @property
-    def pixels_per_cell(self) -> int:
-        """Pixels along one side of a cell of the network's grid."""
-        of_vae = 1 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
-        return self.config.patch_size * of_vae
-
-    @property
-    def base_resolution(self) -> int:
-        """Pixels along the short side of what the network makes, before upscaling."""
-        return self.unet.config.sample_size * self.pixels_per_cell
 
     def text_to_video(self, prompt: str, **options: Any) -> Clip:
         """Makes a video of what `prompt` says. options: see `Options`.
@@ -306,7 +245,7 @@ class LumierePipeline(DiffusionPipeline):
         return self.styles_read[name]
 
     @torch.no_grad()
-    def make(self, prompt: str, options: Options, given: Given = Given()) -> Clip:
+    def make(self, prompt: str, options: Options, given: Given = NOTHING) -> Clip:
         """One video, from what is asked for and what is given."""
         defaults = self.card.get("defaults", {})
         steps, scale = options.num_inference_steps, options.guidance_scale
@@ -344,12 +283,19 @@ class LumierePipeline(DiffusionPipeline):
                 strength=given.strength,
             )
         with watch.stage("decode"):
-            pixels = self.decode(latents)
+            blocks = (self.decode(latents[:, :, some]) for some in chunks(num_frames))
+            base_size = tuple(cells * self.pixels_per_cell for cells in shape[-2:])
+            enlarging = self.super_resolution is not None and base_size != (height, width)
+            if enlarging:
+                low = torch.cat(list(blocks), dim=2)
+            else:
+                frames = joined(blocks, num_frames, height, width)
         with watch.stage("upscale"):
-            upscale = "none" if pixels.shape[-2:] == (height, width) else "bicubic"
-            frames = to_frames(pixels, height, width)
+            if enlarging:
+                frames = joined(self.enlarged(low, positive, options, given.known), num_frames, height, width)
             if given.known is not None:
                 frames = keep(frames, given.known)
+        upscale = "super-resolution" if enlarging else "none" if base_size == (height, width) else "bicubic"
         truncated = text.tokens_given > text.tokens_max
         return Clip(frames, watch.seconds, upscale, text.tokens_used, text.tokens_max, truncated)
 
@@ -368,19 +314,21 @@ class LumierePipeline(DiffusionPipeline):
 
         return told
 
-    def known_latents(self, known: Known, shape: tuple[int, ...]) -> KnownLatents:
-        """What is known, on the network's grid of `shape` (1, c, t, h, w)."""
-        rows, columns = (cells * self.pixels_per_cell for cells in shape[-2:])
-        pixels, mask = (part.to(self.device) for part in on_grid(known, rows, columns))
-        side = self.pixels_per_cell // self.config.patch_size  # of a cell of the VAE
-        cells = 1 - F.max_pool3d(1 - mask, (1, side, side))
-        return KnownLatents(self.encode(pixels), cells, self.config.patch_size)
-
-    def source_latents(self, source: Frames, shape: tuple[int, ...]) -> Tensor:
-        """A whole video on the network's grid."""
-        everything = Known(source, np.broadcast_to(np.uint8(255), source.shape[:3]))
-        rows, columns = (cells * self.pixels_per_cell for cells in shape[-2:])
-        return self.encode(on_grid(everything, rows, columns)[0].to(self.device))
+    def enlarged(self, low: Tensor, text: Condition, options: Options, known: Known | None) -> Iterator[Tensor]:
+        """Blocks of frames by super-resolution, told of the known pixels as far as its size goes."""
+        network = self.super_resolution
+        height, width = (side * network.config.scale for side in low.shape[-2:])
+        known_pixels = partial(on_grid, known, height, width) if known is not None else None
+        shrinks = height <= options.height and width <= options.width
+        return enlarge(
+            network,
+            low,
+            {"encoder_hidden_states": text["encoder_hidden_states"]},
+            Settings(**self.card.get("super_resolution", {})),
+            seed=options.seed,
+            known=known_pixels if shrinks else None,
+            on_step=options.on_step,
+        )
 
     def check(self, prompt: str, seed: int, num_frames: int, height: int, width: int, steps: int) -> None:
         """Raises ValueError naming the first argument out of its limits, and the limits."""
@@ -398,45 +346,10 @@ class LumierePipeline(DiffusionPipeline):
                     f"{name} must be even and at least {self.base_resolution}, what this model draws at; got {value}"
                 )
 
-    def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int, int]:
-        """(1, c, t, h, w) of the grid whose short side is the one trained on, with the aspect of height x width."""
-        cells = self.unet.config.sample_size
-        short = min(height, width)
-        rows, columns = (round(side * cells / short) for side in (height, width))
-        return 1, self.latent_channels, num_frames, rows, columns
-
-    @property
-    def latent_channels(self) -> int:
-        of_pixels = 3 if self.vae is None else self.vae.config.latent_channels
-        return of_pixels * self.config.patch_size**2
-
     def predict(self, sample: Tensor, timesteps: Tensor, **condition: Any) -> Tensor:
         """The network's prediction, at its precision."""
         told = in_precision(condition, self.unet.dtype)
         return self.unet(sample.to(self.unet.dtype), timesteps, **told, return_dict=False)[0]
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Pixels (b, 3, t, h, w) in [-1, 1] -> latents, float32. h, w: multiples of `pixels_per_cell`."""
-        if self.vae is not None:
-            config = self.vae.config
-            frames = rearrange(pixels, "b c t h w -> (b t) c h w").to(self.vae.dtype)
-            encoded = [self.vae.encode(some).latent_dist.mode() for some in frames.split(FRAMES_AT_ONCE)]
-            latents = (torch.cat(encoded).float() - (config.shift_factor or 0.0)) * config.scaling_factor
-            pixels = rearrange(latents, "(b t) c h w -> b c t h w", b=pixels.shape[0])
-        return fold(pixels.float(), self.config.patch_size)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents -> pixels (b, 3, t, h, w), float32. The inverse of `encode`."""
-        pixels = unfold(latents, self.config.patch_size)
-        if self.vae is not None:
-            config = self.vae.config
-            frames = rearrange(pixels, "b c t h w -> (b t) c h w") / config.scaling_factor + (
-                config.shift_factor or 0.0
-            )
-            frames = frames.to(self.vae.dtype)
-            decoded = [self.vae.decode(some, return_dict=False)[0].float() for some in frames.split(FRAMES_AT_ONCE)]
-            pixels = rearrange(torch.cat(decoded), "(b t) c h w -> b c t h w", b=pixels.shape[0])
-        return pixels
 
 
 def in_precision(condition: Condition, dtype: torch.dtype) -> Condition:

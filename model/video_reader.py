@@ -80,7 +80,7 @@ def decoded(
     for index, frame in enumerate(container.decode(stream)):
         if index >= limit:
             raise ValueError(f"{name} must have at most {limit} frames before the end of what is used")
-        seconds = index * step if frame.time is None else frame.time
+        seconds = index * step if frame.pts is None else frame.time
         first = seconds if first is None else first
         yield seconds - first, frame
 

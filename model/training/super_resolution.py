@@ -1,0 +1,190 @@
+"""The super-resolution stage: from 64 to 256 pixels, on few frames of the world, with the low resolution made worse in
+the ways in which a base model is: a little soft, a little noisy.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import EllipsisType
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from einops import rearrange
+from torch import Tensor
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+from model.folding import fold
+from model.super_resolution import Settings, SuperResolution, enlarge
+from model.training.batches import Batch, BatchConfig, batch_loader, make_batch
+from model.training.flow import flow_loss, mixed_precision, noised, sample_times
+from model.training.image_model import load_text_encoder, save_picture_row
+from model.training.session import Schedule, Session
+
+HELD_OUT_SEED = 990_001
+
+
+@dataclass(frozen=True)
+class SuperResolutionConfig:
+    channels: tuple[int, ...] = (48, 72, 96)
+    head_width: int = 64
+    text_width: int = 128
+    scale: int = 4
+    patch: int = 8
+    residual_spread: float = 0.12
+    crop: int = 128
+    """Side of the square that is cut out of the frames: the network is convolutional but for its coarsest level."""
+    shift: float = 1.0
+    augmentation: float = 0.15
+    """The most noise that is added to the low resolution."""
+    softness: float = 0.6
+    """The largest share of a blurred copy in the low resolution."""
+    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=2, frames=6, size=256, seed=3))
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(steps=3000, learning_rate=1e-3, sample_every=250, ema_decay=0.995)
+    )
+
+
+class Sharpness(NamedTuple):
+    """Of held-out clips. psnr: in dB against the true frames. sharpness: mean absolute Laplacian relative to theirs."""
+
+    psnr: float
+    sharpness: float
+
+
+def build_network(config: SuperResolutionConfig) -> SuperResolution:
+    levels, cells = len(config.channels), 3 * config.patch**2
+    image = UNet2DConditionModel(
+        sample_size=config.data.size // config.patch,
+        in_channels=cells + 3 * (config.patch // config.scale) ** 2,
+        out_channels=cells,
+        down_block_types=("DownBlock2D",) * (levels - 1) + ("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (levels - 1),
+        block_out_channels=config.channels,
+        layers_per_block=1,
+        norm_num_groups=8,
+        cross_attention_dim=config.text_width,
+        attention_head_dim=tuple(max(1, width // config.head_width) for width in config.channels),
+        use_linear_projection=True,
+        resnet_time_scale_shift="scale_shift",
+        class_embed_type="timestep",
+    )
+    network = SuperResolution.from_unet(
+        image,
+        temporal_factors=(1,) * (levels - 1),
+        temporal_hidden_ratio=0.5,
+        temporal_attention_depth=1,
+        scale=config.scale,
+        patch_size=config.patch,
+        residual_spread=config.residual_spread,
+    )
+    with torch.no_grad():  # the first guess is the interpolation itself
+        network.conv_out.weight.zero_()
+        network.conv_out.bias.zero_()
+    return network
+
+
+def low_resolution(pixels: Tensor, scale: int) -> Tensor:
+    """(n, 3, t, H, W) -> (n, 3, t, h, w) by averaging."""
+    return F.avg_pool3d(pixels, (1, scale, scale))
+
+
+def degraded(low: Tensor, softness: Tensor, augmentation: Tensor, generator: torch.Generator) -> Tensor:
+    """Mixed with its blurred copy by `softness` (n,), then with noise of standard deviation `augmentation` (n,)."""
+    rows = (-1, 1, 1, 1, 1)
+    blurred = F.avg_pool3d(F.pad(low, (1, 1, 1, 1, 0, 0), mode="replicate"), (1, 3, 3), 1)
+    soft = torch.lerp(low, blurred, softness.view(rows))
+    return soft + augmentation.view(rows) * torch.randn(low.shape, generator=generator).to(low)
+
+
+def train_super_resolution(
+    config: SuperResolutionConfig, folder: Path, device: str = "cpu", stop_after: float | None = None
+) -> dict[str, Sharpness]:
+    """Trains (or goes on training), writes `super_resolution/` below `folder`, which already holds the text encoder,
+    and returns how sharp it and bicubic interpolation are on held-out clips.
+    """
+    torch.manual_seed(config.data.seed)
+    encoder, tokenizer = load_text_encoder(folder)
+    encoder.to(device)
+    held_out = held_out_clips(config, tokenizer, device)  # paints the sprites, before the loader is forked
+    network = build_network(config).to(device).eval()
+    session = Session(folder / "super-resolution", dict(network.named_parameters()), config.schedule)
+    session.resume()
+
+    def loss_of(batch: Batch, step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(config.data.seed * 7919 + step)
+        cut = random_square(config, generator)
+        pixels, n = batch.pixels[cut].to(device), len(batch.tokens)
+        softness, augmentation = (
+            limit * torch.rand(n, generator=generator).to(device) for limit in (config.softness, config.augmentation)
+        )
+        low = degraded(low_resolution(pixels, config.scale), softness, augmentation, generator)
+        clean = network.to_residual(pixels, network.interpolated(low))
+        salience = fold(batch.salience[cut].expand_as(pixels), config.patch).to(device)
+        text = encoder(batch.tokens.to(device)).last_hidden_state
+        level = sample_times(n, config.shift, generator).to(device)
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        with mixed_precision(device):
+            predicted = network.predict(
+                noised(clean, noise, level), low, level, augmentation, encoder_hidden_states=text
+            )
+        return flow_loss(predicted, clean, level, salience)
+
+    def sample(step: int) -> None:
+        rows = compare(network, encoder, held_out)[1]
+        save_picture_row(rows, session.folder / f"samples-{step:06d}.png", scale=1)
+
+    session.run(batch_loader(config.data, tokenizer, session.step, device), loss_of, sample, stop_after)
+    session.average.swap(session.parameters)
+    network.save_pretrained(folder / "super_resolution")
+    measured = compare(network, encoder, held_out)[0]
+    session.average.swap(session.parameters)
+    return measured
+
+
+def random_square(config: SuperResolutionConfig, generator: torch.Generator) -> tuple[slice | EllipsisType, ...]:
+    """Where a crop lies, on whole cells."""
+    cells = (config.data.size - config.crop) // config.patch
+    top, left = (config.patch * torch.randint(cells + 1, (2,), generator=generator)).tolist()
+    return ..., slice(top, top + config.crop), slice(left, left + config.crop)
+
+
+def held_out_clips(
+    config: SuperResolutionConfig, tokenizer: PreTrainedTokenizerFast, device: str, clips: int = 3
+) -> Batch:
+    data = replace(config.data, scenes=clips, frames=8, seed=HELD_OUT_SEED, caption_dropout=0.0)
+    return make_batch(data, tokenizer, 0, device)
+
+
+@torch.no_grad()
+def compare(
+    network: SuperResolution, encoder: CLIPTextModel, batch: Batch, settings: Settings
+) -> tuple[dict[str, Sharpness], Tensor]:
+    """Clips enlarged by interpolation and by the network, measured, and the middle frame of each beside the true one,
+    (3 n, 3, H, W).
+    """
+    pixels = batch.pixels.to(network.device)
+    text = encoder(batch.tokens.to(network.device)).last_hidden_state
+    low = low_resolution(pixels, network.config.scale)
+    enlarged = torch.cat(
+        [
+            torch.cat(list(enlarge(network, clip[None], {"encoder_hidden_states": told[None]}, Settings())), dim=2)
+            for clip, told in zip(low, text, strict=True)
+        ]
+    )
+    kinds = {"bicubic": network.interpolated(low).clamp(-1, 1), "super-resolution": torch.cat(enlarged)}
+    measured = {name: sharpness(video, pixels) for name, video in kinds.items()}
+    middle = torch.stack([video[:, :, pixels.shape[2] // 2] for video in (*kinds.values(), pixels)])
+    return measured, rearrange(middle, "k n c h w -> (n k) c h w").cpu()
+
+
+def sharpness(video: Tensor, true: Tensor) -> Sharpness:
+    """Videos (n, 3, t, H, W) in [-1, 1]."""
+    error = ((video - true) / 2).square().flatten(1).mean(1)
+    psnr = (-10 * torch.log10(error.clamp(min=1e-10))).mean().item()
+    return Sharpness(psnr, (laplacian(video) / laplacian(true)).item())
+
+
+def laplacian(video: Tensor) -> Tensor:
+    around = video[..., :-2, 1:-1] + video[..., 2:, 1:-1] + video[..., 1:-1, :-2] + video[..., 1:-1, 2:]
+    return (around - 4 * video[..., 1:-1, 1:-1]).abs().mean()
