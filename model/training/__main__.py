@@ -7,6 +7,7 @@ from typing import Annotated
 import torch
 import typer
 
+from model.finetune.__main__ import clips
 from model.training.assemble import assemble
 from model.training.image_model import ImageModelConfig, train_image_model
 from model.training.session import Schedule
@@ -16,6 +17,8 @@ from model.training.video_model import VideoModelConfig, train_video_model
 app = typer.Typer(
     name="lumiere train", help="Train lumiere-mini, stage by stage. Every stage resumes where it stopped."
 )
+
+app.command()(clips)
 
 Folder = Annotated[Path, typer.Option(help="Where checkpoints, logs, sample pictures and results go.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
