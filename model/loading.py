@@ -17,6 +17,9 @@ from model.checkpoint import CheckpointError, read_json, without_progress_bars
 LIBRARIES = ("diffusers", "transformers", "model.components")
 """Where a component's class may come from; nothing in a folder is ever imported."""
 
+VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
+"""Files that a tokenizer is made of; without them transformers makes one that knows no words."""
+
 
 def component_names(folder: Path) -> dict[str, tuple[str, str]]:
     """The components that `model_index.json` says are there: name -> (library, class)."""
@@ -69,6 +72,11 @@ def load_component(folder: Path, name: str, kind: type, dtype: torch.dtype | Non
     such gaps with random numbers.
     """
     component = folder / name
+    if issubclass(kind, PreTrainedTokenizerBase) and not any(
+        all((component / file).exists() for file in files) for files in VOCABULARIES
+    ):
+        known = " or ".join(" with ".join(files) for files in VOCABULARIES)
+        raise CheckpointError(f"{component} holds no vocabulary: {known}")
     if not issubclass(kind, ModelMixin | PreTrainedModel):
         with naming(component):
             return kind.from_pretrained(component, local_files_only=True)  # type: ignore[attr-defined]

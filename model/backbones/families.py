@@ -75,6 +75,12 @@ def check_fit(folder: Path, unet: UNet2DConditionModel, parts: Mapping[str, Any]
         )
     else:
         expect("addition_embed_type", config.addition_embed_type, None, "text")
+    for tokenizer, encoder in (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")):
+        if tokenizer in parts and len(parts[tokenizer]) > parts[encoder].config.vocab_size:
+            raise CheckpointError(
+                f"{folder / tokenizer} has {len(parts[tokenizer])} tokens, more than the {encoder} knows: "
+                f"{parts[encoder].config.vocab_size}"
+            )
     if vae is not None and vae.config.get("latents_mean") is not None:
         raise CheckpointError(f"{folder / 'vae' / 'config.json'}: latents_mean is not supported")
 

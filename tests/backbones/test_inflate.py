@@ -9,8 +9,10 @@ import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
 from einops import rearrange, repeat
 
-from model.backbones.inflate import inflate_folder
+from model.backbones.inflate import inflate_folder, load_image_unet
+from model.checkpoint import CheckpointError
 from model.pipeline import LumierePipeline
+from model.stunet import STUNet
 from model.text import encode_text
 from service.jobs.models import read_catalogue
 from tests.backbones.folders import PROMPTS, as_on_the_hub, make_image_pipeline
@@ -42,6 +44,19 @@ def test_a_still_clip_gives_the_image_models_output(inflated, dtype):
     image_unet = UNet2DConditionModel.from_pretrained(inflated.source / "unet")
 
     assert error_on_still_clip(pipeline, image_unet, dtype) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_the_network_of_a_super_resolution_stage_does_too(dtype, tmp_path):
+    """DeepFloyd IF, stage II: six channels in, told how much noise the small picture carries."""
+    image = make_image_pipeline("if2", tmp_path / "tokenizer")
+    image.save_pretrained(tmp_path / "image")
+    with pytest.raises(CheckpointError, match="in_channels is 6, where 3 is needed"):
+        inflate_folder(tmp_path / "image", tmp_path / "video")
+    unet = STUNet.from_unet(load_image_unet(tmp_path / "image", dtype))
+    pipeline = LumierePipeline(unet, image.text_encoder, image.tokenizer, image.scheduler)
+
+    assert error_on_still_clip(pipeline, image.unet, dtype) <= TOLERANCE[dtype]
 
 
 def test_the_whole_way_from_prompt_to_frames(inflated):
