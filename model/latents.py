@@ -22,12 +22,12 @@ from model.folding import fold, unfold
 class KnownLatents:
     """Known pixels on the network's grid. values: latents, 0 where unknown. mask: bool of the same shape.
 
-    channels: C and M as a network with known input reads them, (1, `known_channels`, t, h, w).
+    channels: C and M as a network with known input reads them, (b, `known_channels`, t, h, w).
     """
 
     def __init__(self, values: Tensor, cells: Tensor, patch: int) -> None:
         folded = fold(cells, patch)
-        self.mask = fold(repeat(cells, "1 1 t h w -> 1 c t h w", c=values.shape[1] // patch**2), patch) == 1
+        self.mask = fold(repeat(cells, "b 1 t h w -> b c t h w", c=values.shape[1] // patch**2), patch) == 1
         self.values = values * self.mask
         self.channels = torch.cat([self.values, folded], dim=1)
 

@@ -9,8 +9,10 @@ import typer
 
 from model.finetune.__main__ import clips
 from model.training.assemble import assemble
+from model.training.conditioned import ConditionedConfig, train_conditioned_model
 from model.training.image_model import ImageModelConfig, train_image_model
 from model.training.session import Schedule
+from model.training.super_resolution import SuperResolutionConfig, train_super_resolution
 from model.training.text_encoder import TextEncoderConfig, train_text_encoder
 from model.training.video_model import VideoModelConfig, train_video_model
 
@@ -67,6 +69,25 @@ def video(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, sta
     train_video_model(replace(config, phases=phases), folder, device, start_from=start_from)
 
 
+@app.command()
+def conditioned(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, seconds: Seconds = None) -> None:
+    """Stage 3: the video model learns to be told what is known: frames, regions, borders."""
+    config = ConditionedConfig()
+    phases = tuple(replace(phase, schedule=scaled(phase.schedule, scale)) for phase in config.phases)
+    train_conditioned_model(replace(config, phases=phases), folder, device, seconds)
+
+
+@app.command(name="super-resolution")
+def super_resolution(
+    folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, seconds: Seconds = None
+) -> None:
+    """Stage 4: from 64 to 256 pixels. Needs stage 0 alone."""
+    config = SuperResolutionConfig()
+    schedule = scaled(config.schedule, scale)
+    for name, measured in train_super_resolution(replace(config, schedule=schedule), folder, device, seconds).items():
+        print(f"{name}: {measured.psnr:.2f} dB, sharpness {measured.sharpness:.2f} of the true frames'")
+
+
 @app.command(name="assemble")
 def assemble_command(
     out: Annotated[Path, typer.Argument(help="Folder of the finished model.")], folder: Folder = RUN
@@ -82,11 +103,13 @@ def mini(
     device: Device = DEVICE,
     scale: Scale = 1.0,
 ) -> None:
-    """All stages in order: text, images, video, assemble."""
+    """All stages in order: text, images, video, conditioned, super-resolution, assemble."""
     if not (folder / "text_encoder").exists():
         text(folder, scale)
     images(folder, device, scale)
     video(folder, device, scale)
+    conditioned(folder, device, scale)
+    super_resolution(folder, device, scale)
     assemble(folder, out)
 
 

@@ -10,6 +10,7 @@ from diffusers import DPMSolverMultistepScheduler
 
 from model.pipeline import LumierePipeline
 from model.stunet import STUNet
+from model.super_resolution import SuperResolution
 from model.training.flow import TIMESTEPS
 from model.training.image_model import PATCH, load_text_encoder
 
@@ -19,7 +20,7 @@ FLOW_SHIFT = 6.0
 
 CARD = {
     "id": MODEL_ID,
-    "tasks": ["text-to-video"],
+    "tasks": ["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"],
     "defaults": {
         "num_frames": 80,
         "fps": 16,
@@ -28,14 +29,13 @@ CARD = {
         "guidance_scale": 3.0,
     },
     "limits": {
-        "num_frames": [8, 80],
+        "num_frames": [8, 320],
         "fps": [8, 60],
         "sizes": ["64x64", "128x128", "256x256", "512x512"],
         "num_inference_steps": [1, 100],
         "guidance_scale": [1.0, 20.0],
         "prompt_characters": 1000,
     },
-    "upscale": "bicubic",
 }
 
 
@@ -52,16 +52,28 @@ def flow_scheduler() -> DPMSolverMultistepScheduler:
 
 
 def assemble(run: Path, out: Path) -> None:
-    """Writes the stages of `run` as a pipeline folder `out`."""
+    """Writes the stages of `run` as a pipeline folder `out`: the network that knows conditions if it was trained, else
+    the one that does not, and super-resolution if there is one.
+    """
     encoder, tokenizer = load_text_encoder(run)
-    unet = STUNet.from_pretrained(run / "unet", local_files_only=True)
+    conditioned = (run / "unet_conditioned").exists()
+    unet = STUNet.from_pretrained(run / ("unet_conditioned" if conditioned else "unet"), local_files_only=True)
+    enlarging = (run / "super_resolution").exists()
+    super_resolution = None
+    if enlarging:
+        super_resolution = SuperResolution.from_pretrained(run / "super_resolution", local_files_only=True)
+        super_resolution.register_to_config(_name_or_path=MODEL_ID)
+        super_resolution.to(torch.bfloat16)
     unet.register_to_config(_name_or_path=MODEL_ID)  # else the folder it was trained in is saved
     pipeline = LumierePipeline(
         unet=unet.to(torch.bfloat16),
         text_encoder=encoder.to(torch.bfloat16),
         tokenizer=tokenizer,
         scheduler=flow_scheduler(),
+        super_resolution=super_resolution,
         patch_size=PATCH,
     )
     pipeline.save_pretrained(out, safe_serialization=True, max_shard_size="15MB")
-    (out / "lumiere.json").write_text(json.dumps(CARD, indent=2) + "\n")
+    (out / "lumiere.json").write_text(
+        json.dumps({**CARD, "upscale": "super-resolution" if enlarging else "bicubic"}, indent=2) + "\n"
+    )

@@ -157,21 +157,17 @@ def held_out_clips(
 
 
 @torch.no_grad()
-def compare(
-    network: SuperResolution, encoder: CLIPTextModel, batch: Batch, settings: Settings
-) -> tuple[dict[str, Sharpness], Tensor]:
+def compare(network: SuperResolution, encoder: CLIPTextModel, batch: Batch) -> tuple[dict[str, Sharpness], Tensor]:
     """Clips enlarged by interpolation and by the network, measured, and the middle frame of each beside the true one,
     (3 n, 3, H, W).
     """
     pixels = batch.pixels.to(network.device)
     text = encoder(batch.tokens.to(network.device)).last_hidden_state
     low = low_resolution(pixels, network.config.scale)
-    enlarged = torch.cat(
-        [
-            torch.cat(list(enlarge(network, clip[None], {"encoder_hidden_states": told[None]}, Settings())), dim=2)
-            for clip, told in zip(low, text, strict=True)
-        ]
-    )
+    enlarged = []
+    for clip, told in zip(low.split(1), text.split(1), strict=True):
+        blocks = enlarge(network, clip, {"encoder_hidden_states": told}, Settings())
+        enlarged.append(torch.cat(list(blocks), dim=2))
     kinds = {"bicubic": network.interpolated(low).clamp(-1, 1), "super-resolution": torch.cat(enlarged)}
     measured = {name: sharpness(video, pixels) for name, video in kinds.items()}
     middle = torch.stack([video[:, :, pixels.shape[2] // 2] for video in (*kinds.values(), pixels)])
