@@ -1,20 +1,24 @@
-"""`/` says where things are, `/errors` what the error codes mean."""
+"""`/` says where things are (to people by the playground), `/errors` what the error codes mean."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Header, Path, Response
 
 from service.api.error_codes import ERRORS
 from service.api.errors import ApiError
 from service.api.openapi import problems
+from service.api.routes.playground import page, prefers_page
 
 router = APIRouter(tags=["about"])
 
 
-@router.get("/", summary="Where things are", responses=problems())
-@router.head("/", include_in_schema=False)
-async def index() -> dict[str, str]:
+@router.get("/", summary="Where things are", response_model=dict[str, str], responses=problems())
+@router.head("/", response_model=dict[str, str], include_in_schema=False)
+async def index(accept: Annotated[str, Header(include_in_schema=False)] = "") -> Response | dict[str, str]:
+    """A browser gets the playground instead."""
+    if prefers_page(accept):
+        return page()
     return {
         "documentation": "/docs",
         "openapi": "/openapi.json",
