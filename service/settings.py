@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.webhooks.targets import parse_allow_list
+
 ENV_PREFIX = "LUMIERE_"
 
 
@@ -71,6 +73,8 @@ class Settings(BaseSettings):
     """The longest that loading and warming up the models may take."""
     retention_hours: float = Field(24.0, ge=0.01, le=8760)
     """How long a finished job and its video are kept, and an upload after its last use."""
+    webhook_allow: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Origins that webhooks may be sent to, separated by commas; none, and nothing is ever sent."""
     max_upload_bytes: int = Field(64 * 1024 * 1024, ge=1024, le=4 * 1024**3)
     """The largest image or video that a client may send."""
 
@@ -79,6 +83,19 @@ class Settings(BaseSettings):
     def split_path_list(cls, value: Any) -> Any:
         if isinstance(value, str):
             return [part for part in value.split(os.pathsep) if part]
+        return value
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def origins(cls, value: list[str]) -> list[str]:
+        parse_allow_list(value)
         return value
 
     @field_validator("redis_url")

@@ -23,11 +23,11 @@ from service.api.routes import (
     metrics,
     models,
     openai_videos,
-    playground,
     tasks,
     text_to_video,
     usage,
     videos,
+    webhooks,
 )
 from service.jobs.models import CatalogueError, read_catalogue
 from service.settings import Settings, SettingsError, load_settings
@@ -81,12 +81,12 @@ def create_app(settings: Settings) -> FastAPI:
         content,
         events,
         files,
+        webhooks,
         models,
         usage,
         metrics,
         health,
         index,
-        playground,
     ):
         app.include_router(routes.router)
     install_openapi(app, catalogue)

@@ -43,6 +43,17 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     return read
 
 
+def json_body_or_none(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
+    """The same where the body may be left out: it is then that of all defaults."""
+    read_body_given = json_body(model)
+
+    async def read(request: Request) -> Body:
+        given = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+        return await read_body_given(request) if given else model()
+
+    return read
+
+
 async def read_json(request: Request, limit: int = MAX_BODY_BYTES, *, or_form: bool = False) -> dict[str, Any]:
     """The body, of `limit` bytes at most, as an object. `or_form`: whether the route takes a form as well.
 

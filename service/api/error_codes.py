@@ -53,6 +53,21 @@ ERRORS: dict[str, ErrorKind] = {
             "There is none, or it is unknown, expired or revoked: `Authorization: Bearer lum_…`.",
         ),
         ErrorKind("missing_scope", 403, False, "The API key may not do this", "`detail` names the scope it lacks."),
+        ErrorKind(
+            "webhooks_disabled",
+            403,
+            False,
+            "Webhooks are off",
+            "The operator has allowed no origins: `LUMIERE_WEBHOOK_ALLOW`.",
+        ),
+        ErrorKind("webhook_not_found", 404, False, "No such webhook endpoint", "Or no such delivery to it."),
+        ErrorKind(
+            "webhook_unreachable",
+            424,
+            False,
+            "The endpoint did not answer",
+            "The test event could not be delivered; `detail` says why.",
+        ),
         ErrorKind("not_found", 404, False, "No such resource", "The path names nothing that this service has."),
         ErrorKind(
             "video_not_found",

@@ -19,6 +19,12 @@ from service.api.openai_requests import (
 )
 from service.api.schemas import Problem, TextToVideoRequest, Video, VideoRequest
 from service.api.task_options import TASK_OF
+from service.api.webhook_schemas import (
+    RotateSecretRequest,
+    WebhookEndpointChange,
+    WebhookEndpointRequest,
+    WebhookTestRequest,
+)
 from service.jobs.models import ModelCard
 
 Responses = dict[int | str, dict[str, Any]]
@@ -35,6 +41,10 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     ExtendVideoRequest,
     CreateCharacterRequest,
     FileRequest,
+    WebhookEndpointRequest,
+    WebhookEndpointChange,
+    RotateSecretRequest,
+    WebhookTestRequest,
     Video,
     Problem,
 )
@@ -51,10 +61,10 @@ POLL_AFTER = {
 }
 
 
-def json_request(model: type[BaseModel]) -> dict[str, Any]:
+def json_request(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """`openapi_extra` of a route that reads its body with `json_body(model)`."""
     schema = {"$ref": SCHEMA.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def form_request(model: type[BaseModel]) -> dict[str, Any]:

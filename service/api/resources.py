@@ -23,6 +23,8 @@ from service.settings import Settings
 from service.storage import Storage
 from service.telemetry.traces import current_traceparent
 from service.uploads.records import FileRecords
+from service.webhooks.run import run_webhooks
+from service.webhooks.targets import Origin, parse_allow_list
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +43,8 @@ class Resources:
     keys: ApiKeys
     reaper: asyncio.Task[None]
     max_upload_bytes: int
+    webhook_allow: tuple[Origin, ...]
+    """Where webhooks may go; empty when they are off."""
 
     @property
     def files(self) -> FileRecords:
@@ -55,15 +59,19 @@ async def open_resources(
     """Connects lazily: the gateway starts, and says that it is not ready, while Redis is still down."""
     records = JobRecords.connect(settings)
     stop = asyncio.Event()
+    allowed = parse_allow_list(settings.webhook_allow)
     reaper = asyncio.create_task(run_reaper(records, stop), name="reaper")
     sweeper = asyncio.create_task(run_sweeper(records, storage, stop), name="sweeper")
-    for task in (reaper, sweeper):
+    tasks = [reaper, sweeper]
+    if allowed:
+        tasks.append(asyncio.create_task(run_webhooks(records.redis, allowed, stop), name="webhooks"))
+    for task in tasks:
         task.add_done_callback(report_death)
     try:
-        yield Resources(catalogue, records, storage, ApiKeys(records.redis), reaper, settings.max_upload_bytes)
+        yield Resources(catalogue, records, storage, ApiKeys(records.redis), reaper, settings.max_upload_bytes, allowed)
     finally:
         stop.set()
-        await asyncio.gather(reaper, sweeper, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await records.close()
 
 

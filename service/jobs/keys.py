@@ -21,9 +21,11 @@ WORKERS = f"{PREFIX}workers"  # zset: worker name by time last seen (ms)
 SPEED = f"{PREFIX}speed"  # hash: seconds per step by model and shape, seconds per unit of cost by model
 REAPER = f"{PREFIX}reaper"  # hash: when a reaper last passed, and until when none may expire leases
 TOTALS = f"{PREFIX}totals"  # hash: counters since this Redis was set up
-FILES = f"{PREFIX}files"  # zset: id of an uploaded file by time of creation (s)
+FILES = f"{PREFIX}files"  # zset: id of an uploaded file by time of creation (µs)
 API_KEYS = f"{PREFIX}keys"  # zset: key id by time of creation (s)
 API_KEYS_USED = f"{PREFIX}keys:used"  # zset: key id by time of its last use (s)
+WEBHOOKS = f"{PREFIX}webhooks"  # zset: id of an endpoint by time of creation (µs)
+DELIVERIES = f"{PREFIX}deliveries"  # zset: name of a delivery by the time at which it is due (ms)
 BELL = f"{PREFIX}events"  # pub/sub channel: the id of a job whose stream has grown
 
 
@@ -38,6 +40,21 @@ def events(job_id: str) -> str:
 def file(file_id: str) -> str:
     """hash: what is known of an uploaded file."""
     return f"{PREFIX}file:{file_id}"
+
+
+def webhook(endpoint_id: str) -> str:
+    """hash: an endpoint that is told of events."""
+    return f"{PREFIX}webhook:{endpoint_id}"
+
+
+def webhook_log(endpoint_id: str) -> str:
+    """zset: name of a delivery to the endpoint by time of its event (s)."""
+    return f"{PREFIX}webhook:{endpoint_id}:deliveries"
+
+
+def delivery(name: str) -> str:
+    """hash: one event for one endpoint, and how it went."""
+    return f"{PREFIX}delivery:{name}"
 
 
 def idempotency(digest: str) -> str:

@@ -76,7 +76,7 @@ class FileRecords:
     ) -> FileRecord:
         """Records a file that is stored already."""
         with redis_errors():
-            now = int((await self.redis.time())[0])
+            now, microseconds = await self.redis.time()
             lifetime = self.retention_seconds if lifetime_seconds is None else lifetime_seconds
             record = FileRecord(
                 id=file_id,
@@ -92,7 +92,7 @@ class FileRecords:
             async with self.redis.pipeline(transaction=True) as pipeline:
                 pipeline.hset(keys.file(file_id), mapping=dict(record))
                 pipeline.expireat(keys.file(file_id), record.expires_at)
-                pipeline.zadd(keys.FILES, {file_id: now})
+                pipeline.zadd(keys.FILES, {file_id: now * 1_000_000 + microseconds})
                 await pipeline.execute()
         return record
 

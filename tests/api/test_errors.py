@@ -126,6 +126,10 @@ PROVOCATIONS: dict[str, Callable[[Scene], Awaitable[httpx.Response]]] = {
     "invalid_header": lambda scene: scene.post(headers={"Idempotency-Key": "a b"}),
     "not_found": lambda scene: scene.client.get("/v2/videos"),
     "video_not_found": lambda scene: scene.client.get(UNKNOWN),
+    "webhooks_disabled": lambda scene: scene.client.post(
+        "/v1/webhook_endpoints", json={"name": "a", "url": "https://a.example.com/", "event_types": ["video.failed"]}
+    ),
+    "webhook_not_found": lambda scene: scene.client.get("/v1/webhook_endpoints/we_1"),
     "file_not_found": lambda scene: scene.client.get("/v1/files/file_abcdefghijklmnopqrstuvwxyz"),
     "model_not_found": lambda scene: scene.client.get("/v1/models/sora-2"),
     "video_has_no_content": read_a_cancelled_video,
@@ -158,12 +162,14 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"max_queued_jobs": 3, "max_upload_bytes": 4096})
 
 
+OF_WEBHOOKS = {"webhook_unreachable"}
+"""Provoked in test_webhooks, with a gateway that may send some."""
 OF_KEYS = {"invalid_api_key", "missing_scope", "quota_exceeded", "too_many_jobs"}
 """Provoked in tests/access, with a gateway that asks for keys."""
 
 
 def test_every_code_is_provoked() -> None:
-    assert set(PROVOCATIONS) | OF_KEYS == set(ERRORS)
+    assert set(PROVOCATIONS) | OF_KEYS | OF_WEBHOOKS == set(ERRORS)
 
 
 @pytest.mark.parametrize("code", PROVOCATIONS)
@@ -196,7 +202,7 @@ async def test_every_code_has_the_one_shape(
     }
     openai = problem["error"]
     assert (openai["message"], openai["param"], openai["code"]) == (problem["detail"], problem["param"], code)
-    assert openai["type"] == {429: "rate_limit_error"}.get(
+    assert openai["type"] == {403: "permission_error", 429: "rate_limit_error"}.get(
         kind.status, "server_error" if kind.status >= 500 else "invalid_request_error"
     )
     assert (await client.get(problem["type"])).json()["code"] == code

@@ -20,7 +20,7 @@ from tests.jobs.examples import example_result, example_spec
 
 CRASH = JobError(code=ErrorCode.WORKER_CRASHED, message="crashed", retryable=True)
 QUEUE = keys.QueueKeys("lumiere")
-NO_ACCOUNT = ("", "", 1, "normal", "", "", "", "", "")
+NO_ACCOUNT = ("", "", 1, "normal", "", "", "", "", "", "", "")
 
 
 @pytest.fixture

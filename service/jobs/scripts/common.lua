@@ -198,7 +198,7 @@ local function finish(id, state, result, failure)
   leave_queue(id)
   emit(id, 'state', extra)
   redis.call('XADD', OUTBOX, 'MAXLEN', '~', OUTBOX_LENGTH, '*', 'id', 'evt_' .. string.sub(id, -26),
-    'type', 'video.' .. state, 'job', id, 'created_ms', text_ms(now))
+    'type', 'video.' .. state, 'job', id, 'owner', (fields(id, 'owner')) or '', 'created_ms', text_ms(now))
   redis.call('PEXPIRE', key, retention)
   redis.call('PEXPIRE', key .. ':events', math.min(retention, HOUR))  -- the record alone tells the end after that
   local idempotency = (fields(id, 'idempotency'))
