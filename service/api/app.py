@@ -23,6 +23,7 @@ from service.api.routes import (
     metrics,
     models,
     openai_videos,
+    playground,
     tasks,
     text_to_video,
     usage,
@@ -87,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
         metrics,
         health,
         index,
+        playground,
     ):
         app.include_router(routes.router)
     install_openapi(app, catalogue)
