@@ -169,6 +169,11 @@ class Deliveries:
         found = [await self.get(name) for name in names]
         return [delivery for delivery in found if delivery is not None]
 
+    async def count(self, result: str) -> None:
+        """Adds to the totals that the metrics show."""
+        with redis_errors():
+            await self.redis.hincrby(keys.TOTALS, f"webhook {result}", 1)
+
     async def write(self, delivery: Delivery, due_ms: float | None) -> None:
         with redis_errors():
             async with self.redis.pipeline(transaction=True) as pipeline:

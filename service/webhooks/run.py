@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import httpx
 from redis.asyncio import Redis
@@ -22,17 +22,8 @@ POLL_SECONDS = 0.5
 AT_ONCE = 8
 GONE = 410
 
-OnResult = Callable[[str], None]
-"""Called with "delivered", "retried" or "failed" after each try."""
 
-
-def ignore(_: str) -> None:
-    pass
-
-
-async def run_webhooks(
-    redis: Redis, allowed: Sequence[Origin], stop: asyncio.Event, on_result: OnResult = ignore
-) -> None:
+async def run_webhooks(redis: Redis, allowed: Sequence[Origin], stop: asyncio.Event) -> None:
     """Delivers until `stop` is set; waits while Redis is away."""
     deliveries = Deliveries(redis)
     consumer = f"{socket.gethostname()}-{os.getpid()}"
@@ -44,7 +35,7 @@ async def run_webhooks(
                 if not prepared:
                     await deliveries.prepare()
                     prepared = True
-                busy = await deliver_due(deliveries, client, allowed, consumer, on_result)
+                busy = await deliver_due(deliveries, client, allowed, consumer)
             except RedisUnavailable as error:
                 log.warning("webhooks are delivered later: %s", error)
             if not busy:
@@ -55,14 +46,14 @@ async def run_webhooks(
 
 
 async def deliver_due(
-    deliveries: Deliveries, client: httpx.AsyncClient, allowed: Sequence[Origin], consumer: str, on_result: OnResult
+    deliveries: Deliveries, client: httpx.AsyncClient, allowed: Sequence[Origin], consumer: str
 ) -> bool:
     """One pass; whether there was something to do."""
     read = await deliveries.read_outbox(consumer)
     due = await deliveries.claim(AT_ONCE)
     results = await asyncio.gather(*(attempt(deliveries, delivery, client, allowed) for delivery in due))
     for result in filter(None, results):
-        on_result(result)
+        await deliveries.count(result)
     return bool(read or due)
 
 

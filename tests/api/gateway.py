@@ -61,9 +61,11 @@ class Bench:
         assert job is not None
         return job
 
-    def step(self, job: Job, step: int, steps: int = 20, eta_seconds: float | None = None) -> Verdict:
+    def step(
+        self, job: Job, step: int, steps: int = 20, eta_seconds: float | None = None, preview: bytes = b""
+    ) -> Verdict:
         percent = 100 * step // steps
-        return self.attempts.beat(job, Progress("denoising", step, steps, percent, eta_seconds, tell=True))
+        return self.attempts.beat(job, Progress("denoising", step, steps, percent, eta_seconds, True, preview))
 
     def complete(self, job: Job, content: bytes) -> JobResult:
         key = video_key(job.id, job.attempt)

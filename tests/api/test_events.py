@@ -1,6 +1,7 @@
 """Server-sent events over a real connection: snapshot, progress, replay, keep-alive, end."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -160,3 +161,28 @@ async def test_an_id_from_the_future_waits_for_the_end(http: httpx.AsyncClient, 
     await http.post(f"/v1/videos/{video_id}/cancel")
 
     assert [event.data["status"] for event in await asyncio.wait_for(waiting, 10)] == ["cancelled"]
+
+
+async def test_previews_are_shown_and_then_forgotten(http: httpx.AsyncClient, video_id: str, bench: Bench) -> None:
+    job = bench.claim(video_id)
+    async with http.stream("GET", f"/v1/videos/{video_id}/events") as answer:
+        events = events_of(answer)
+        snapshot = await anext(events)
+        assert isinstance(snapshot, Event)
+        bench.step(job, 3, eta_seconds=8, preview=b"first")
+        bench.step(job, 4, preview=b"second")
+        bench.step(job, 5)
+        seen = []
+        async for event in events:
+            assert isinstance(event, Event)
+            seen.append(event)
+            if event.data["step"] == 5:
+                bench.complete(job, b"film")
+    previews = [event for event in seen if event.name == "preview"]
+
+    assert previews[-1].data["image"] == "data:image/webp;base64," + base64.b64encode(b"second").decode()
+    assert (previews[-1].data["step"], previews[-1].data["status"]) == (4, "in_progress")
+    assert (seen[-1].name, seen[-1].data["status"]) == ("state", "completed")
+    replayed = await follow(http, video_id, snapshot.id)
+    assert "preview" not in {event.name for event in replayed}, "pictures are not kept"
+    assert [event.data["step"] for event in replayed if event.name == "progress"] == [3, 4, 5]

@@ -118,6 +118,7 @@ def test_the_end_of_a_video_is_told_and_verified(sdk: openai.OpenAI, bench: Benc
         sdk.webhooks.unwrap(body.replace("video_", "video-"), headers, secret=endpoint.signing_secret)
     time.sleep(1)
     assert len(receiver.got) == 2
+    assert bench.redis.hget("lumiere:totals", "webhook delivered") == "2"
 
 
 def test_management_by_the_client(sdk: openai.OpenAI, receiver: Receiver) -> None:

@@ -14,6 +14,9 @@ if stage then
     extra.eta_seconds = tonumber(eta) / 1000
   end
   if tell == '1' then emit(id, 'progress', extra) end
-  if preview and preview ~= '' then emit(id, 'preview', {image = 'data:image/webp;base64,' .. preview}) end
+  if preview and preview ~= '' then
+    extra.image = 'data:image/webp;base64,' .. preview
+    show_preview(id, extra)
+  end
 end
 return (fields(id, 'cancel_requested')) == '1' and 'cancel' or 'go'

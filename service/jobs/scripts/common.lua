@@ -46,9 +46,24 @@ local function emit(id, event, extra)
   }
   if started then data.elapsed_seconds = (now_ms() - tonumber(started)) / 1000 end
   for key, value in pairs(extra or {}) do data[key] = value end
-  redis.call('XADD', job_key(id) .. ':events', 'MAXLEN', '~', STREAM_LENGTH, '*',
+  local entry = redis.call('XADD', job_key(id) .. ':events', 'MAXLEN', '~', STREAM_LENGTH, '*',
     'event', event, 'data', cjson.encode(data))
   redis.call('PUBLISH', BELL, id)
+  return entry
+end
+
+-- Pictures are large: the stream holds the latest one, and none once the attempt is over.
+local function drop_preview(id)
+  local entry = (fields(id, 'preview'))
+  if entry then
+    redis.call('XDEL', job_key(id) .. ':events', entry)
+    redis.call('HDEL', job_key(id), 'preview')
+  end
+end
+
+local function show_preview(id, extra)
+  drop_preview(id)
+  redis.call('HSET', job_key(id), 'preview', emit(id, 'preview', extra))
 end
 
 -- Whose turn it is: start-time fair queueing (Goyal, Vin, Cheng 1996). Each account has a virtual time up to which its
@@ -195,6 +210,7 @@ local function finish(id, state, result, failure)
   end
   redis.call('ZREM', LEASES, id)
   redis.call('ZREM', DEADLINES, id)
+  drop_preview(id)
   leave_queue(id)
   emit(id, 'state', extra)
   redis.call('XADD', OUTBOX, 'MAXLEN', '~', OUTBOX_LENGTH, '*', 'id', 'evt_' .. string.sub(id, -26),
@@ -214,6 +230,7 @@ local function requeue(id, delay_ms, extra)
   count('requeued', 1)
   redis.call('HSET', key, 'state', 'queued', 'progress', 0, 'step', 0, 'stage', '', 'worker', '')
   redis.call('HDEL', key, 'eta_ms', 'started_ms', 'missing_ms')
+  drop_preview(id)
   redis.call('ZREM', LEASES, id)
   enter_queue(id)
   if delay_ms > 0 then
