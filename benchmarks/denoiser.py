@@ -10,6 +10,7 @@ clip length and, as the last line, everything as one JSON object.
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import time
@@ -250,6 +251,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(words: list[str] | None = None) -> None:
     options = arguments().parse_args(words)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler says on stdout when it starts and stops
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -38,6 +38,8 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 
 def component_class(folder: Path, name: str, library: str, class_name: str) -> type:
+    if library.startswith("model."):  # wherever it was defined when the folder was saved
+        library = "model.components"
     if library not in LIBRARIES:
         raise CheckpointError(
             f"{folder / 'model_index.json'} takes {name} from {library!r}, and only {', '.join(LIBRARIES)} may be used"

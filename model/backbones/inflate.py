@@ -7,7 +7,6 @@ frames hang together only as far as the noise does; `lumiere train clips` teache
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,7 @@ def model_id(out: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", out.resolve().name).strip("-._")[:100] or "inflated"
 
 
-def card(name: str, pipeline: LumierePipeline, family: Family) -> Mapping[str, Any]:
+def card(name: str, pipeline: LumierePipeline, family: Family) -> dict[str, Any]:
     """`lumiere.json`: the sizes that the image model was trained for, and what it was inflated from."""
     short, step = pipeline.base_resolution, 2 * pipeline.pixels_per_cell
     sides = [(short, round(short * aspect / step) * step) for aspect in ASPECTS]

@@ -114,6 +114,8 @@ def train(settings: Settings) -> Path:
     refuse_another_run(settings, clips)
 
     unet = pipeline.unet.freeze_spatial()
+    if unet.config.known_channels:  # whole clips are shown, so nothing teaches the layer that reads known parts
+        unet.temporal_embedding_known.requires_grad_(False)
     if settings.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     parameters = {name: value for name, value in unet.named_parameters() if value.requires_grad}

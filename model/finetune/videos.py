@@ -83,9 +83,10 @@ def captions_of(path: Path) -> dict[str, str]:
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             entry = as_object(line, f"{path}, line {number}")
-            if not isinstance(entry.get("file_name"), str):
+            name = entry.get("file_name")
+            if not isinstance(name, str):
                 raise DataError(f"{path}, line {number}: file_name is missing")
-            captions[Path(entry["file_name"]).as_posix()] = caption_in(entry, f"{path}, line {number}")
+            captions[Path(name).as_posix()] = caption_in(entry, f"{path}, line {number}")
     return captions
 
 

@@ -39,7 +39,7 @@ class Extent(NamedTuple):
 def opened(video: CaptionedVideo) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Raises DataError naming the video, for whatever goes wrong with it."""
     try:
-        with video.open() as file, av.open(file, options=READABLE) as container:
+        with video.open() as file, av.open(file, "r", options=READABLE) as container:
             if not container.streams.video:
                 raise DataError(f"{video.name} has no video stream")
             yield container, container.streams.video[0]
@@ -49,7 +49,9 @@ def opened(video: CaptionedVideo) -> Iterator[tuple[av.container.InputContainer,
 
 def timed(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[float, av.VideoFrame]]:
     """(seconds on the file's clock, frame)."""
-    return ((frame.time, frame) for frame in container.decode(stream) if frame.time is not None)
+    for frame in container.decode(stream):
+        if frame.time is not None:
+            yield frame.time, frame
 
 
 def pixel_aspect(stream: av.VideoStream) -> float:

@@ -151,6 +151,17 @@ def test_two_processes_and_a_kill(data, tiny_model, tmp_path):
     assert not same_weights(whole, alone)
 
 
+def test_a_model_that_reads_known_parts_keeps_that_layer(data, tiny_model, tmp_path):
+    pipeline = LumierePipeline.from_pretrained(tiny_model, device="cpu")
+    pipeline.unet = pipeline.unet.with_known_input(5)
+    pipeline.save_pretrained(tmp_path / "model")
+    out = train_apart(settings(data, tmp_path / "model", tmp_path / "out", steps=2), processes=2)
+
+    before, after = load_file(tmp_path / "model" / UNET), load_file(out / UNET)
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in same if "temporal_" in name} == {n for n in before if "temporal_embedding_known" in n}
+
+
 def test_a_finished_run_is_left_as_it_is(straight, data, tiny_model):
     before = {path: path.stat().st_mtime_ns for path in (straight / "training").glob("*.safetensors")}
 
