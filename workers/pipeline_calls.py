@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.conditioning import Box, Keyframe, Margins, region_of_boxes
-from model.image_io import read_image, read_mask
-from model.video_reader import VideoLimits, read_video, read_video_mask
+from model.conditioning import Box, Keyframe, Margins
+from model.inputs import read_picture, read_region, read_source
 from service.jobs import contract
 from service.jobs.contract import CinemagraphOptions, ImageToVideoOptions, InpaintOptions, JobSpec, StylizeOptions
 from workers.inputs import Inputs
@@ -18,8 +17,6 @@ OnStep = Callable[[Any], None]
 Task = Callable[[Any, JobSpec, Inputs, OnStep], Any]
 """(pipeline, spec, inputs, callback after each step) -> clip of the pipeline. Raises ValueError for inputs that cannot
 be used."""
-
-IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def shared(spec: JobSpec, on_step: OnStep) -> dict[str, Any]:
@@ -45,7 +42,7 @@ def image_to_video(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep
     return pipeline.image_to_video(
         spec.prompt,
         keyframes=[
-            Keyframe(read_image(path, longest_side=largest(spec)), keyframe.frame)
+            Keyframe(read_picture(path, spec.width, spec.height), keyframe.frame)
             for path, keyframe in zip(inputs.keyframes, options.keyframes, strict=True)
         ],
         resize=options.resize,
@@ -74,7 +71,7 @@ def cinemagraph(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -
     options = spec.options
     assert isinstance(options, CinemagraphOptions)
     assert inputs.image is not None
-    image = read_image(inputs.image, longest_side=largest(spec))
+    image = read_picture(inputs.image, spec.width, spec.height)
     return pipeline.cinemagraph(
         spec.prompt,
         image=image,
@@ -101,43 +98,17 @@ def stylize(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> An
     )
 
 
-def largest(spec: JobSpec) -> int:
-    """Pixels along the long side of an input beyond which a video of this size gains nothing."""
-    return 2 * max(spec.width, spec.height)
-
-
 def source_video(path: Path | None, spec: JobSpec) -> NDArray[np.uint8]:
-    """Frames at the rate of the video that is made."""
     assert path is not None
-    return read_video(path, spec.fps, spec.num_frames, VideoLimits(longest_side=largest(spec)))
+    return read_source(path, spec.fps, spec.num_frames, spec.width, spec.height)
 
 
 def region(
     mask: Path | None, boxes: tuple[contract.Box, ...], num_frames: int, spec: JobSpec, size: tuple[int, ...]
 ) -> NDArray[np.bool_]:
-    """What is made anew, (t or 1, h, w): white in the mask, and inside the boxes. size: (h, w) of the input it is of.
-
-    A mask is stretched to the input; a mask video that is shorter stays as its last frame is.
-    """
-    height, width = size
-    united = np.zeros((1, height, width), bool)
-    if boxes:
-        shapes = [Box(**box.model_dump()) for box in boxes]
-        united = united | region_of_boxes(shapes, num_frames, spec.fps, height, width)
-    if mask is not None:
-        still = mask.suffix in IMAGES
-        painted = read_mask(mask) if still else read_video_mask(mask, spec.fps, num_frames)
-        if not still and len(painted) < num_frames:
-            painted = np.concatenate([painted, np.repeat(painted[-1:], num_frames - len(painted), axis=0)])
-        united = united | stretched(painted, height, width)
-    return united
-
-
-def stretched(painted: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
-    """Each pixel takes the nearest one of the mask."""
-    rows = ((np.arange(height) + 0.5) * painted.shape[1] / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * painted.shape[2] / width).astype(int)
-    return painted[:, rows][:, :, columns]
+    """size: (h, w) of the input that mask and boxes are of."""
+    shapes = [Box(**box.model_dump()) for box in boxes]
+    return read_region(mask, shapes, num_frames, spec.fps, size[0], size[1])
 
 
 TASKS: dict[str, Task] = {

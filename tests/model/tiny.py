@@ -15,10 +15,10 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 TOKENS = 24
 CARD = {
     "id": "lumiere-tiny",
-    "tasks": ["text-to-video"],
+    "tasks": ["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"],
     "defaults": {"num_frames": 16, "fps": 16, "size": "64x64", "num_inference_steps": 4, "guidance_scale": 3.0},
     "limits": {
-        "num_frames": [1, 80],
+        "num_frames": [1, 320],
         "fps": [1, 60],
         "sizes": ["32x32", "64x64", "128x128", "64x32"],
         "num_inference_steps": [1, 100],
