@@ -24,7 +24,8 @@ def windows(num_frames: int, length: int, overlap: int) -> list[slice]:
     """
     if length < 1 or not 0 <= overlap < length:
         raise ValueError(f"windows need a length of 1 or more and a smaller overlap, got {length} and {overlap}")
-    length = min(length, num_frames)
+    if num_frames <= length:
+        return [slice(0, num_frames)]
     starts = [*range(0, num_frames - length, length - overlap), num_frames - length]
     return [slice(start, start + length) for start in starts]
 
