@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.keys import ApiKeys, KeyRecord
+from service.access.scopes import READS, allows, needed_scope
 from service.access.scopes import Scope as KeyScope
-from service.access.scopes import allows, needed_scope
 from service.api.errors import ApiError, problem, translate
 from service.api.request_id import request_id_of
 from service.jobs.admission import EVERYBODY, Account, Limit, Quota
@@ -97,6 +98,7 @@ class Gate:
     async def admit(self, scope: Scope) -> Principal:
         """Who asks. Raises ApiError (`invalid_api_key`, `missing_scope`) and RedisUnavailable."""
         if not self.settings.keys_required:
+            refuse_other_sites(scope)
             return ANYBODY
         needed = needed_scope(scope["method"], scope["path"])
         token = bearer_token(Headers(scope=scope).get("authorization", ""))
@@ -114,6 +116,20 @@ class Gate:
         if not allows(record.scopes, needed):
             raise ApiError("missing_scope", f"the API key lacks the scope {needed}", param="Authorization")
         return principal_of_key(record, self.settings)
+
+
+def refuse_other_sites(scope: Scope) -> None:
+    """Without keys, a page of any site that a user of this machine opens could ask for jobs in the user's name.
+
+    Raises:
+        ApiError: `invalid_header`: a browser says that the request, one that changes something, comes from such a page.
+    """
+    if scope["method"] in READS:
+        return
+    headers = Headers(scope=scope)
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        raise ApiError("invalid_header", "without API keys, pages of other sites are refused", param="Origin")
 
 
 def bearer_token(header: str) -> str:

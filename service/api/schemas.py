@@ -109,10 +109,13 @@ class VideoUrls(BaseModel):
 
 
 class VideoUsage(BaseModel):
-    """Seconds that the job waited before its latest attempt and ran in it, and the attempts it took."""
+    """Seconds that the job waited before its latest attempt and ran in it, and the attempts it took. `device_seconds`
+    are those of all attempts: what `/v1/usage` sums up.
+    """
 
     queue_seconds: float
     run_seconds: float
+    device_seconds: float
     attempts: int
 
 
@@ -292,6 +295,7 @@ def usage(job: Job) -> VideoUsage | None:
     return VideoUsage(
         queue_seconds=round(job.started_at - job.created_at, 3),
         run_seconds=round(job.completed_at - job.started_at, 3),
+        device_seconds=job.device_seconds,
         attempts=job.attempt,
     )
 

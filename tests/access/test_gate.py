@@ -166,6 +166,24 @@ def test_a_body_without_a_key_is_not_read(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
+    ("origin", "taken"),
+    [(None, True), ("http://t", True), ("https://evil.example", False), ("http://t:81", False), ("null", False)],
+)
+async def test_pages_of_other_sites_may_not_use_a_service_without_keys(
+    settings: Settings, origin: str | None, taken: bool
+) -> None:
+    app = create_app(settings.model_copy(update={"auth": "open"}))
+    headers = {} if origin is None else {"Origin": origin}
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        answer = await client.post("/v1/text-to-video", json=JOB, headers=headers)
+        assert answer.status_code == (202 if taken else 400)
+        if not taken:
+            assert (answer.json()["code"], answer.json()["param"]) == ("invalid_header", "Origin")
+        assert (await client.get("/v1/videos", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("auth", "host", "required"),
     [
         ("auto", "127.0.0.1", False),

@@ -76,7 +76,9 @@ async def test_lost_attempts_are_booked_apart_and_on_the_job(client_of: ClientOf
     total = (await client.get("/v1/usage")).json()["total"]
     assert total["retried_seconds"] == pytest.approx(10, abs=2)
     assert total["device_seconds"] == pytest.approx(20, abs=2)
-    assert int(str(bench.redis.hget(redis_keys.job(job_id), "device_ms"))) == pytest.approx(30_000, abs=3000)
+    usage = (await client.get(f"/v1/videos/{job_id}")).json()["usage"]
+    assert usage["device_seconds"] == pytest.approx(30, abs=3)
+    assert usage["run_seconds"] == pytest.approx(20, abs=2)
     assert (total["completed"], total["failed"]) == (1, 0)
 
 
