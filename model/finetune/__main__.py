@@ -1,5 +1,6 @@
 """`lumiere train clips`: one's own clips, on one process or, under `accelerate launch -m model.finetune`, on many."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +75,8 @@ def clips(
     except (ValueError, OSError) as error:
         console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    console.print(f"trained model in {out}", highlight=False, markup=False, soft_wrap=True)
+    if os.environ.get("RANK", "0") == "0":
+        console.print(f"trained model in {out}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
