@@ -22,6 +22,7 @@ ENDED = frozenset({"completed", "failed", "cancelled"})
 PATIENCE_SECONDS = 120.0
 """How long a service that went away may take to come back before we give up."""
 LONGEST_PAUSE = 5.0
+UPLOAD_TIMEOUT = httpx.Timeout(30.0, write=600.0)
 
 
 class ServiceError(Exception):
@@ -62,6 +63,15 @@ class Service:
     def submit(self, task: str, request: Mapping[str, Any]) -> Video:
         """Queue a job. It is accepted once even if the answer is lost, because repeats carry the same key."""
         return self.ask("POST", f"/v1/{task}", json=request, headers={"Idempotency-Key": str(uuid.uuid4())})
+
+    def submit_form(self, task: str, fields: Mapping[str, str], files: Mapping[str, Path]) -> Video:
+        """The same with files."""
+        try:
+            parts = {name: (path.name, path.read_bytes()) for name, path in files.items()}
+        except OSError as error:
+            raise ServiceError(f"cannot read {error.filename}: {error.strerror}") from error
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        return self.ask("POST", f"/v1/{task}", data=dict(fields), files=parts, headers=key, timeout=UPLOAD_TIMEOUT)
 
     def video(self, video_id: str) -> Video:
         return self.ask("GET", f"/v1/videos/{segment(video_id)}")

@@ -8,15 +8,16 @@ from typing import Any
 from rich.console import Console
 
 from service.cli.client import Service, ServiceError, Video
+from service.cli.inputs import Parts
 from service.cli.progress import show
 
-TASKS = ("text-to-video",)
+TASKS = ("text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize")
 
 
 def make_video(
     service: Service,
     task: str,
-    request: Mapping[str, Any],
+    request: Mapping[str, Any] | Parts,
     output: Path,
     console: Console,
     cancel_on_interrupt: bool = False,
@@ -27,7 +28,10 @@ def make_video(
         ServiceError: the service refused, went away, or the job did not complete.
         KeyboardInterrupt: Ctrl-C; the job goes on unless `cancel_on_interrupt`.
     """
-    video = service.submit(task, request)
+    if isinstance(request, Parts):
+        video = service.submit_form(task, request.fields, request.files)
+    else:
+        video = service.submit(task, request)
     console.print(f"{video['id']}, seed {video['seed']}", highlight=False)
     try:
         show(console, service.follow(video["id"]))

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from service.cli.client import Service, ServiceError, default_url
 from service.cli.generate import TASKS, as_json, given, make_video
+from service.cli.inputs import parts_of
 from service.cli.jobs import AsJson, Url, jobs
 from service.cli.keys import keys
 from service.cli.usage import show_usage
@@ -110,6 +111,18 @@ def generate(
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="Weight of the prompt.")] = None,
+    image: Annotated[Path | None, typer.Option(help="First frame, or what a cinemagraph shows.")] = None,
+    keyframe: Annotated[list[str] | None, typer.Option(help="FRAME=PATH, repeatable; -1 is the last frame.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Source of inpaint and stylize.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Image or video, white where pixels are made anew.")] = None,
+    box: Annotated[list[str] | None, typer.Option(help="X,Y,WIDTH,HEIGHT[,START,END], repeatable.")] = None,
+    expand: Annotated[str | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM around the source.")] = None,
+    feather: Annotated[float | None, typer.Option(help="Soft border of the mask.")] = None,
+    resize: Annotated[str | None, typer.Option(help="cover, contain or stretch.")] = None,
+    loop: Annotated[bool | None, typer.Option("--loop", help="A cinemagraph's end leads to its beginning.")] = None,
+    style: Annotated[str | None, typer.Option(help="One of the model's styles.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How far stylize leaves its source, 0 to 1.")] = None,
+    style_strength: Annotated[float | None, typer.Option(help="How much of the style, 0 to 1.")] = None,
     model: Annotated[str | None, typer.Option(help="Model id.")] = None,
     url: Url = "",
     local: Annotated[bool, typer.Option("--local", help="Run the pipeline here, without a service.")] = False,
@@ -129,17 +142,27 @@ def generate(
         size=size,
         num_inference_steps=steps,
         guidance_scale=guidance_scale,
+        feather=feather,
+        resize=resize,
+        loop=loop,
+        style=style,
+        strength=strength,
+        style_strength=style_strength,
         model=model,
     )
+    files = given(image=image, video=video, mask=mask)
+    regions = given(keyframe=keyframe, box=box, expand=expand)
     if local:
         if json:
             raise typer.BadParameter("prints what a service says of a job; leave out --local", param_hint="--json")
-        become(local_command(request, output))
+        become(local_command(task, {**request, **files, **regions}, output))
     console = Console(stderr=json)
     with Service(url or default_url()) as service:
-        video = make_video(service, task, request, output, console, cancel_on_interrupt)
+        form = parts_of(request, files=files, keyframes=keyframe or (), boxes=box or (), expand=expand)
+        body = form if files or regions else request
+        made = make_video(service, task, body, output, console, cancel_on_interrupt)
     if json:
-        typer.echo(as_json({**video, "file": str(output)}))
+        typer.echo(as_json({**made, "file": str(output)}))
     else:
         console.print(f"saved {output}", highlight=False)
 
@@ -153,11 +176,16 @@ def task_and_prompt(words: list[str]) -> tuple[str, str]:
     raise typer.BadParameter('give one prompt in quotes, e.g. lumiere generate "a red ball bouncing on a beach"')
 
 
-def local_command(request: dict[str, Any], output: Path) -> list[str]:
-    """The command line of `python -m model.generate` for a request."""
-    options = {name: value for name, value in request.items() if name != "prompt"}
-    flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return stack.python_module("model.generate", *flags, "--output", str(output), "--", request["prompt"])
+def local_command(task: str, request: dict[str, Any], output: Path) -> list[str]:
+    """The command line of `python -m model.generate` for a request: the options have the same names there."""
+    flags = list[str]()
+    for name, value in request.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            flags.append(flag)
+        elif name != "prompt":
+            flags += [word for one in (value if isinstance(value, list) else [value]) for word in (flag, str(one))]
+    return stack.python_module("model.generate", *flags, "--output", str(output), "--", task, request["prompt"])
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)

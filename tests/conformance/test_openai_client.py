@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import httpx2
+import numpy as np
 import openai
 import pytest
 from PIL import Image
@@ -20,6 +21,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # OpenAI's own service for videos was shut down
 ]
 QUICK = {"num_inference_steps": 2}
+
+
+def frames_of(content: bytes) -> np.ndarray:
+    """(t, h, w, 3), RGB"""
+    with av.open(io.BytesIO(content)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def test_create_and_poll(client: openai.OpenAI) -> None:
@@ -109,35 +116,51 @@ def test_remix(client: openai.OpenAI, finished: openai.types.Video) -> None:
     remix = client.videos.remix(finished.id, prompt="a green ball")
 
     assert (remix.remixed_from_video_id, remix.prompt) == (finished.id, "a green ball")
-    assert remix.seed == finished.seed
+    assert (remix.seed, remix.task) == (finished.seed, "stylize")
     assert client.videos.poll(remix.id).status == "completed"
 
 
-@pytest.mark.parametrize("form", ["file", "bare data URL", "object", "object as JSON text"])
-def test_input_references_reach_the_task(client: openai.OpenAI, form: str) -> None:
-    """The tiny model makes no video from images: the refusal shows that the input was understood as one."""
-    url = data_url(picture())
-    with pytest.raises(openai.BadRequestError) as refusal:
-        match form:
-            case "file":
-                client.videos.create(prompt="a cat", input_reference=("cat.png", picture()))
-            case "bare data URL":
-                client.videos.create(prompt="a cat", extra_body={"input_reference": url})
-            case "object":
-                client.videos.create(prompt="a cat", extra_body={"input_reference": {"image_url": url}})
-            case _:
-                client.videos.create(prompt="a cat", extra_body={"input_reference": json.dumps({"image_url": url})})
+@pytest.mark.parametrize("form", ["file", "bare data URL", "object", "object as JSON text", "file id"])
+def test_input_references_are_the_first_frame(client: openai.OpenAI, form: str) -> None:
+    content = picture("PNG", (64, 64), "orange")
+    url = data_url(content)
+    quick = {**QUICK, "num_frames": 8}
+    match form:
+        case "file":
+            file = ("upload", content, "application/octet-stream")
+            video = client.videos.create_and_poll(prompt="a cat", input_reference=file, extra_body=quick)
+        case "bare data URL":
+            video = client.videos.create_and_poll(prompt="a cat", extra_body={**quick, "input_reference": url})
+        case "object":
+            reference: Any = {"image_url": url}
+            video = client.videos.create_and_poll(prompt="a cat", extra_body={**quick, "input_reference": reference})
+        case "object as JSON text":
+            reference = json.dumps({"image_url": url})
+            video = client.videos.create_and_poll(prompt="a cat", extra_body={**quick, "input_reference": reference})
+        case _:
+            reference = {"file_id": client.files.create(file=("cat.png", content), purpose="vision").id}
+            video = client.videos.create_and_poll(prompt="a cat", extra_body={**quick, "input_reference": reference})
 
-    assert refusal.value.code == "unsupported_task"
-    assert "image-to-video" in refusal.value.message
+    assert (video.status, video.task) == ("completed", "image-to-video"), video
+    first = frames_of(client.videos.download_content(video.id).read())[0]
+    assert np.abs(first.mean((0, 1)) - (255, 165, 0)).max() < 8
 
 
-def test_edits_reach_the_task(client: openai.OpenAI, tmp_path: Path) -> None:
-    with pytest.raises(openai.BadRequestError) as refusal:
-        client.videos.edit(prompt="wood", video=("film.mp4", movie(tmp_path)))
+def test_edits(client: openai.OpenAI, finished: openai.types.Video, tmp_path: Path) -> None:
+    whole = client.videos.edit(prompt="wood", video=("film.mp4", movie(tmp_path)))
+    part = client.videos.edit(
+        prompt="wood",
+        video=("film.mp4", movie(tmp_path)),
+        extra_body={**QUICK, "boxes": [{"x": 0, "y": 0, "width": 0.5, "height": 1}]},
+    )
+    stored = client.post(
+        "/videos/edits", body={"prompt": "wood", "video": {"id": finished.id}, **QUICK}, cast_to=openai.types.Video
+    )
 
-    assert refusal.value.code == "unsupported_task"
-    assert "stylize" in refusal.value.message
+    assert (whole.task, part.task, stored.task) == ("stylize", "inpaint", "stylize")
+    assert stored.remixed_from_video_id == finished.id
+    for video in (whole, part, stored):
+        assert client.videos.poll(video.id).status == "completed"
 
 
 def test_what_is_not_offered_says_so(client: openai.OpenAI, tmp_path: Path) -> None:
@@ -156,7 +179,7 @@ def test_what_is_not_offered_says_so(client: openai.OpenAI, tmp_path: Path) -> N
     ("fields", "param"),
     [
         ({"size": "720x1280"}, "size"),
-        ({"seconds": "12"}, "seconds"),
+        ({"seconds": "999"}, "seconds"),
         ({"seconds": "long"}, "seconds"),
         ({"model": "sora-2"}, "model"),
         ({"extra_body": {"fps": 1000}}, "fps"),

@@ -1,0 +1,54 @@
+"""Options of `lumiere generate` as a form."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from service.cli.client import ServiceError
+from service.cli.inputs import parts_of
+from service.cli.main import local_command
+
+
+def test_options_become_fields_and_files(tmp_path: Path) -> None:
+    film, end = tmp_path / "film.mp4", tmp_path / "end=1.png"
+    film.touch()
+    end.touch()
+    parts = parts_of(
+        {"prompt": "[a] ball", "loop": True, "seed": 7},
+        files={"video": film, "mask": None},
+        keyframes=[f"-1={end}"],
+        boxes=["0,0,0.5,1", "0,0,1,1,0.5,2"],
+        expand="0.1,0,0.1,0",
+    )
+
+    assert parts.files == {"video": film, "keyframes[0][image]": end}
+    assert (parts.fields["prompt"], parts.fields["loop"], parts.fields["seed"]) == ("[a] ball", "true", "7")
+    assert parts.fields["keyframes[0][frame]"] == "-1"
+    assert json.loads(parts.fields["boxes"])[1] == {"x": 0, "y": 0, "width": 1, "height": 1, "start": 0.5, "end": 2}
+    assert json.loads(parts.fields["expand"]) == {"left": 0.1, "top": 0, "right": 0.1, "bottom": 0}
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"files": {"image": Path("/nowhere/cat.png")}}, "/nowhere/cat.png"),
+        ({"files": {}, "keyframes": ["cat.png"]}, "--keyframe"),
+        ({"files": {}, "keyframes": ["first=cat.png"]}, "--keyframe"),
+        ({"files": {}, "boxes": ["0,0,1"]}, "--box"),
+        ({"files": {}, "boxes": ["0,0,1,b"]}, "--box"),
+        ({"files": {}, "expand": "0.1"}, "--expand"),
+    ],
+)
+def test_malformed_options_are_named(options: dict[str, object], word: str) -> None:
+    with pytest.raises(ServiceError, match=word):
+        parts_of({}, **options)  # type: ignore[arg-type]
+
+
+def test_the_same_options_run_here(tmp_path: Path) -> None:
+    request = {"prompt": "-x", "loop": True, "box": ["0,0,1,1", "0,0,1,0.5"], "image": Path("a.png")}
+    command = local_command("cinemagraph", request, Path("o.mp4"))
+
+    assert command[-3:] == ["--", "cinemagraph", "-x"]
+    assert command[command.index("--loop") + 1] == "--box"
+    assert command.count("--box") == 2
