@@ -67,11 +67,12 @@ for _, quota in ipairs(quotas) do
   local name, due = quota[1], quota[5]
   if due then redis.call('SET', bucket_key(account, name), text_ms(due), 'PX', text_ms(math.ceil(due - now) + 1)) end
 end
+local turn, spent = take_turn(queue, account, priority, tonumber(cost), tonumber(weight))
 redis.call('HSET', job_key(id), 'id', id, 'spec', spec, 'queue', queue, 'model', model,
   'shape', model .. ' ' .. shape, 'cost', cost, 'state', 'queued', 'attempt', 0, 'failures', 0, 'progress', 0,
   'stage', '', 'step', 0, 'steps_total', steps, 'retention', retention, 'created_ms', text_ms(now),
-  'owner', owner, 'account', account, 'priority', priority, 'request_id', request_id, 'traceparent', traceparent)
-take_turn(id, weight)
+  'owner', owner, 'account', account, 'priority', priority, 'turn', turn, 'spent', spent,
+  'request_id', request_id, 'traceparent', traceparent)
 if idempotency ~= '' then
   redis.call('HSET', job_key(id), 'idempotency', idempotency)
   redis.call('DEL', idempotency)

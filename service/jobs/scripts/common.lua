@@ -75,19 +75,20 @@ local SMALLEST_COST = 1e-3
 
 local function text_number(number) return string.format('%.17g', number) end
 
-local function take_turn(id, weight)
-  local queue, account, priority, cost = fields(id, 'queue', 'account', 'priority', 'cost')
-  local spent = math.max(tonumber(cost), SMALLEST_COST) / tonumber(weight)
+-- Returns: the turn, a score in the queue, and what it spends
+local function take_turn(queue, account, priority, cost, weight)
+  local spent = math.max(cost, SMALLEST_COST) / weight
   local key, clock, account_time = turns_key(queue), priority .. ' clock', priority .. ' account ' .. account
   local now, own = unpack(redis.call('HMGET', key, clock, account_time))
   local start = tonumber(own or '-inf')
   now = tonumber(now or 0)
   if start <= now then
     start = now + SMALLEST_COST  -- those who come from idleness keep their order among themselves
-    redis.call('HSET', key, clock, text_number(start))
+    redis.call('HSET', key, clock, text_number(start), account_time, text_number(start + spent))
+  else
+    redis.call('HSET', key, account_time, text_number(start + spent))
   end
-  redis.call('HSET', key, account_time, text_number(start + spent))
-  redis.call('HSET', job_key(id), 'turn', text_number(PRIORITY_BAND[priority] + start), 'spent', text_number(spent))
+  return text_number(PRIORITY_BAND[priority] + start), text_number(spent)
 end
 
 -- The account is not charged for a turn that it does not take.
@@ -110,8 +111,7 @@ end
 -- Puts a name into RQ's list in front of the first job behind it in the queue, so that the list keeps the queue's order.
 local MOST_TRIES = 32
 
-local function insert_in_order(id, name)
-  local queue = (fields(id, 'queue'))
+local function insert_in_order(queue, id, name)
   local rank = redis.call('ZRANK', waiting_key(queue), id)
   local behind = redis.call('ZRANGE', waiting_key(queue), rank + 1, rank + MOST_TRIES)
   for _, other in ipairs(behind) do
@@ -130,7 +130,7 @@ local function dispatch(id)
   redis.call('HSET', rq_job(name), 'data', cjson.encode({FUNCTION, cjson.null, {name}, {}}),
     'origin', queue, 'status', 'queued', 'timeout', '-1', 'description', name)
   redis.call('SADD', RQ .. 'queues', rq_list(queue))
-  insert_in_order(id, name)
+  insert_in_order(queue, id, name)
 end
 
 -- Takes back what RQ carries for the attempt that comes next, wherever it is.
