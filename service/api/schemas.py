@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.jobs.contract import Job, JobSpec, JobState, MediaRef
-from service.jobs.models import ModelCard
 
 MAX_SEED = 2**32 - 1
 CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab, newline, return
@@ -314,56 +313,6 @@ class VideoDeleted(BaseModel):
     id: str
     object: Literal["video.deleted"] = "video.deleted"
     deleted: Literal[True] = True
-
-
-class ModelLimits(BaseModel):
-    """Closed ranges; `sizes` are all the sizes that there are."""
-
-    num_frames: tuple[int, int]
-    fps: tuple[int, int]
-    sizes: tuple[str, ...]
-    num_inference_steps: tuple[int, int]
-    guidance_scale: tuple[float, float]
-    prompt_characters: int
-
-
-class ModelDefaults(BaseModel):
-    num_frames: int
-    fps: int
-    size: str
-    num_inference_steps: int
-    guidance_scale: float
-
-
-class Model(BaseModel):
-    """A model of this service, with OpenAI's four fields and what may be asked of it."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str = "lumiere"
-    tasks: tuple[str, ...]
-    defaults: ModelDefaults
-    limits: ModelLimits
-    upscale: str
-    styles: tuple[str, ...] = Field(description="Names that `style` takes.")
-
-    @classmethod
-    def of(cls, card: ModelCard) -> Self:
-        return cls(
-            id=card.id,
-            created=int(card.folder.stat().st_mtime),
-            tasks=card.tasks,
-            defaults=ModelDefaults(**card.defaults.model_dump()),
-            limits=ModelLimits(**card.limits.model_dump()),
-            upscale=card.upscale,
-            styles=card.styles,
-        )
-
-
-class ModelList(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[Model]
 
 
 class Alive(BaseModel):

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from service.api.errors import ApiError
+from service.api.model_schemas import Model, ModelList
 from service.api.openapi import problems
 from service.api.resources import Held
-from service.api.schemas import Model, ModelList
 
 router = APIRouter(tags=["models"])
 
