@@ -177,7 +177,7 @@ def region_of_boxes(
 def from_keyframes(
     keyframes: Sequence[Keyframe], num_frames: int, height: int, width: int, resize: Resize = "cover"
 ) -> Known:
-    """Whole frames that are known. With `contain`, the borders around them are not."""
+    """Whole frames that are known. With `contain`, the borders around them are not. Frames between show the nearest."""
     if not keyframes:
         raise ValueError("keyframes must hold at least one image")
     pixels = np.zeros((num_frames, height, width, 3), np.uint8)
@@ -193,7 +193,9 @@ def from_keyframes(
         where = placement(image.shape[:2], (height, width), resize)
         pixels[index] = place(image[None], where)[0]
         share[index] = np.where(place_region(np.zeros((1, *image.shape[:2]), bool), where)[0], 0, KEPT)
-    return Known(pixels, share)
+    given = np.array(sorted(seen))
+    nearest = given[np.abs(np.arange(num_frames)[:, None] - given).argmin(1)]
+    return Known(pixels[nearest], share)
 
 
 def from_video(

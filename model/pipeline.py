@@ -8,6 +8,7 @@ Letters: b videos, c channels, t frames, h height, w width. Pixels are in [-1, 1
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -54,6 +55,10 @@ __all__ = ["Clip", "Keyframe", "LumierePipeline", "Margins", "Options", "to_fram
 WINDOW_FRAMES = 80
 """Frames of a clip that the network was trained on; longer videos are made in windows of so many."""
 WINDOW_OVERLAP = 20
+UNTOLD_STRENGTH = 0.9
+"""A network that is not told what is known begins image-to-video and cinemagraphs from the given frames, noised so far;
+without that hint it would draw a scene of its own after the first frame.
+"""
 
 
 class LumierePipeline(LatentSpace, DiffusionPipeline):
@@ -158,7 +163,7 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
         """
         settings = Options(**options)
         known = from_keyframes(keyframes, settings.num_frames, settings.height, settings.width, resize)
-        return self.make(prompt, settings, Given(known))
+        return self.make(prompt, settings, self.hinted(known))
 
     def inpaint(
         self,
@@ -201,7 +206,7 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
         settings = Options(**options)
         region = np.asarray(mask) > 0.5
         known = from_still(image, region, settings.num_frames, settings.height, settings.width, resize)
-        return self.make(prompt, settings, Given(known, loop=loop))
+        return self.make(prompt, settings, replace(self.hinted(known), loop=loop))
 
     def stylize(
         self,
@@ -231,6 +236,10 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
             source = place(video, placement(video.shape[1:3], (settings.height, settings.width), resize))
         with nullcontext() if style is None else styled(self.unet, self.style(style), style_strength):
             return self.make(prompt, settings, Given(source=source, strength=strength))
+
+    def hinted(self, known: Known) -> Given:
+        """Frames that are known, and the beginning that a network needs which is not told of them."""
+        return Given(known) if self.unet.config.known_channels else Given(known, known.pixels, UNTOLD_STRENGTH)
 
     @property
     def styles(self) -> list[str]:

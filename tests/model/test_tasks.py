@@ -6,9 +6,10 @@ import torch
 from safetensors.torch import save_file
 
 from model.checkpoint import CheckpointError
-from model.conditioning import Keyframe, Margins, from_video
+from model.conditioning import Keyframe, Margins, from_keyframes, from_video
 from model.denoising import Schedule
 from model.looping import looped
+from model.options import Given, Options
 from model.pipeline import LumierePipeline
 from model.style import read_style, styled
 from tests.model.tiny import save_tiny_pipeline, tiny_pipeline
@@ -48,6 +49,28 @@ class TestImageToVideo:
         ]
 
         assert not np.array_equal(made[0].frames[1:], made[1].frames[1:])
+
+    def test_a_network_that_is_not_told_begins_from_the_nearest_frame(self, pipeline):
+        first, last = noise(32, 32, 3), noise(32, 32, 3, seed=1)
+        seen = []
+        hook = pipeline.unet.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
+        try:
+            pipeline.image_to_video(
+                PROMPT,
+                keyframes=[Keyframe(first, 0), Keyframe(last, -1)],
+                num_frames=5,
+                seed=3,
+                **{**SMALL, "num_inference_steps": 10},
+            )
+        finally:
+            hook.remove()
+
+        schedule = Schedule.of(pipeline.scheduler, 10, torch.device("cpu"))
+        alpha, sigma = schedule.noise_level(1)
+        start = torch.randn(1, 48, 5, 8, 8, generator=torch.Generator().manual_seed(3))
+        frames = torch.from_numpy(np.stack([first, first, first, last, last])).permute(3, 0, 1, 2)[None]
+        source = pipeline.encode(frames / 127.5 - 1)
+        torch.testing.assert_close(seen[0], alpha * source + sigma * start, atol=1e-5, rtol=0)
 
 
 class TestInpaint:
@@ -288,7 +311,8 @@ class TestKnownAtEveryStep:
         pipeline = LumierePipeline.from_pretrained(tiny_folder, device="cpu")
         first = noise(32, 32, 3)
         options = {"keyframes": [Keyframe(first, 0)], "num_frames": 4, **SMALL}
-        before = pipeline.image_to_video(PROMPT, **options).frames
+        known = from_keyframes(options["keyframes"], 4, 32, 32)
+        before = pipeline.make(PROMPT, Options(num_frames=4, **SMALL), Given(known)).frames
         plain = pipeline.text_to_video(PROMPT, num_frames=4, **SMALL).frames
         pipeline.unet = pipeline.unet.with_known_input(48 + 16)
         unheeded = pipeline.image_to_video(PROMPT, **options).frames
