@@ -160,13 +160,14 @@ def train(settings: Settings) -> Path:
             line = {"loss": value, "learning_rate": optimizer.param_groups[0]["lr"], "seconds_per_step": seconds}
             accelerator.log(line, step=session.step)
             losses, started, since = [], time.monotonic(), session.step
-        if session.step % settings.save_every == 0 or session.step == settings.steps:
-            accelerator.wait_for_everyone()
-            if accelerator.is_main_process:
+        save = session.step % settings.save_every == 0 or session.step == settings.steps
+        sample = session.step % settings.sample_every == 0
+        if save or sample:  # by one process, and the others wait for it
+            if accelerator.is_main_process and save:
                 session.save()
-        if session.step % settings.sample_every == 0 and accelerator.is_main_process:
-            write_samples(pipeline, session, prompts, frames, fps)
-        accelerator.wait_for_everyone()
+            if accelerator.is_main_process and sample:
+                write_samples(pipeline, session, prompts, frames, fps)
+            accelerator.wait_for_everyone()
     bar.close()
     if accelerator.is_main_process:
         write_model(settings, pipeline, session)
@@ -292,9 +293,9 @@ def write_model(settings: Settings, pipeline: LumierePipeline, session: Session)
 
 def identity(settings: Settings, clips: Clips) -> dict[str, Any]:
     """What a run must have in common with its checkpoint for the two to be one run."""
-    names = ("batch_size", "accumulate", "learning_rate", "ema_decay", "caption_dropout", "seed", "precision", "steps")
+    names = ("batch_size", "accumulate", "learning_rate", "warmup", "ema_decay", "caption_dropout", "seed", "precision")
     return {
-        **{name: getattr(settings, name) for name in names},
+        **{name: getattr(settings, name) for name in (*names, "steps")},
         "frames": clips.frames,
         "fps": clips.fps,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
