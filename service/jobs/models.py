@@ -44,6 +44,8 @@ class ModelCard(Card):
     defaults: ModelDefaults
     limits: ModelLimits
     upscale: str = "none"
+    styles: tuple[str, ...] = ()
+    """The names of the styles that `stylize` knows."""
     folder: Path
 
     @model_validator(mode="after")
