@@ -114,8 +114,13 @@ class QueueKeys:
         return f"{PREFIX}queue:{self.name}:since"
 
     @property
+    def clocks(self) -> str:
+        """hash: the virtual time of each priority; it never goes back."""
+        return f"{PREFIX}queue:{self.name}:clocks"
+
+    @property
     def turns(self) -> str:
-        """hash: the fair order's clocks, and the virtual time up to which each account's share is spent."""
+        """hash: the virtual time up to which each account's share is spent, by priority; none of an empty queue."""
         return f"{PREFIX}queue:{self.name}:turns"
 
     @property

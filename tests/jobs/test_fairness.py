@@ -80,6 +80,22 @@ async def test_the_list_that_workers_pop_from_has_the_order_of_the_queue(
     assert [job and job.queue_position for job in seen] == list(range(20))
 
 
+async def test_a_job_handed_back_keeps_its_place_although_the_queue_was_empty(
+    records: JobRecords, attempts: Attempts, blocking: redis.Redis
+) -> None:
+    await submit(records, "a", 20)
+    for _ in range(19):
+        running = pop(blocking, attempts)
+        attempts.complete(running, example_result(running))
+    last = pop(blocking, attempts)
+    later = (await submit(records, "a", 2)) + (await submit(records, "b"))
+    assert attempts.release(last)
+    back = await records.get(last.id)
+    assert back is not None and back.queue_position == 0
+    assert pop(blocking, attempts).id == last.id
+    assert {pop(blocking, attempts).id for _ in later} == {job.id for job in later}
+
+
 async def test_shares_follow_weights_and_costs(records: JobRecords, attempts: Attempts, blocking: redis.Redis) -> None:
     await submit(records, "a", 40, weight=3.0)
     await submit(records, "b", 40)

@@ -22,6 +22,7 @@ local function job_key(id) return PREFIX .. 'job:' .. id end
 local function waiting_key(queue) return PREFIX .. 'queue:' .. queue end
 local function cost_key(queue) return PREFIX .. 'queue:' .. queue .. ':cost' end
 local function since_key(queue) return PREFIX .. 'queue:' .. queue .. ':since' end
+local function clocks_key(queue) return PREFIX .. 'queue:' .. queue .. ':clocks' end
 local function turns_key(queue) return PREFIX .. 'queue:' .. queue .. ':turns' end
 local function owned_key(owner) return PREFIX .. 'owner:' .. owner .. ':jobs' end
 local function active_key(account) return PREFIX .. 'account:' .. account .. ':active' end
@@ -78,23 +79,21 @@ local function text_number(number) return string.format('%.17g', number) end
 -- Returns: the turn, a score in the queue, and what it spends
 local function take_turn(queue, account, priority, cost, weight)
   local spent = math.max(cost, SMALLEST_COST) / weight
-  local key, clock, account_time = turns_key(queue), priority .. ' clock', priority .. ' account ' .. account
-  local now, own = unpack(redis.call('HMGET', key, clock, account_time))
-  local start = tonumber(own or '-inf')
-  now = tonumber(now or 0)
+  local account_time = priority .. ' ' .. account
+  local now = tonumber(redis.call('HGET', clocks_key(queue), priority) or 0)
+  local start = tonumber(redis.call('HGET', turns_key(queue), account_time) or '-inf')
   if start <= now then
     start = now + SMALLEST_COST  -- those who come from idleness keep their order among themselves
-    redis.call('HSET', key, clock, text_number(start), account_time, text_number(start + spent))
-  else
-    redis.call('HSET', key, account_time, text_number(start + spent))
+    redis.call('HSET', clocks_key(queue), priority, text_number(start))
   end
+  redis.call('HSET', turns_key(queue), account_time, text_number(start + spent))
   return text_number(PRIORITY_BAND[priority] + start), text_number(spent)
 end
 
 -- The account is not charged for a turn that it does not take.
 local function give_turn_back(id)
   local queue, account, priority, spent = fields(id, 'queue', 'account', 'priority', 'spent')
-  local field = priority .. ' account ' .. account
+  local field = priority .. ' ' .. account
   if redis.call('HEXISTS', turns_key(queue), field) == 1 then
     redis.call('HINCRBYFLOAT', turns_key(queue), field, '-' .. spent)
   end
@@ -102,9 +101,9 @@ end
 
 local function advance_clock(id)
   local queue, priority, turn = fields(id, 'queue', 'priority', 'turn')
-  local start, clock = tonumber(turn) - PRIORITY_BAND[priority], priority .. ' clock'
-  if start > tonumber(redis.call('HGET', turns_key(queue), clock) or 0) then
-    redis.call('HSET', turns_key(queue), clock, text_number(start))
+  local start = tonumber(turn) - PRIORITY_BAND[priority]
+  if start > tonumber(redis.call('HGET', clocks_key(queue), priority) or 0) then
+    redis.call('HSET', clocks_key(queue), priority, text_number(start))
   end
 end
 
@@ -155,7 +154,7 @@ local function leave_queue(id)
   if redis.call('ZREM', waiting_key(queue), id) == 1 then
     redis.call('ZREM', since_key(queue), id)
     if redis.call('ZCARD', waiting_key(queue)) == 0 then
-      redis.call('DEL', cost_key(queue), turns_key(queue))
+      redis.call('DEL', cost_key(queue), turns_key(queue))  -- the clocks go on: what is handed back is older
     else
       redis.call('INCRBYFLOAT', cost_key(queue), '-' .. cost)
     end
