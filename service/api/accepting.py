@@ -14,11 +14,11 @@ from service.api.polling import announce_poll_interval
 from service.api.resources import Resources, in_time
 from service.api.schemas import Video, VideoRequest
 from service.api.terms import Terms
-from service.jobs.admission import Priority
+from service.jobs.admission import Priority, QuotaExceeded
 from service.jobs.connection import RedisUnavailable
 from service.jobs.contract import Accepted, Job, JobSpec
 from service.jobs.events import JobNotFound, follow
-from service.jobs.record import Repeat
+from service.jobs.record import IdempotencyConflict, QueueFull, Repeat
 
 
 async def accept_video(
@@ -34,7 +34,7 @@ async def accept_video(
     """Records and queues the job of a request, and sets the headers of the answer.
 
     Args:
-        make_spec: makes the job, with the inputs stored; they are removed again unless the job is new.
+        make_spec: makes the job, with the inputs stored; they are removed again when no new job needs them.
         retry: recognises requests that a client repeats by itself, where there is no idempotency key.
 
     Raises:
@@ -44,7 +44,6 @@ async def accept_video(
     priority = Priority(request.priority)
     if priority is Priority.HIGH and not terms.may_hurry:
         raise ApiError("missing_scope", "the API key lacks the scope priority", param="priority")
-    new = False
     try:
         spec = await make_spec(inputs)
         print_ = fingerprint(request, spec)
@@ -59,10 +58,11 @@ async def accept_video(
                 cancel_after_seconds=terms.cancel_after_seconds,
             )
         )
-        new = not accepted.replayed
-    finally:
-        if not new:
-            await inputs.undo()
+    except (ApiError, QueueFull, QuotaExceeded, IdempotencyConflict):
+        await inputs.undo()
+        raise  # after any other error the job may have been taken; what it does not use is swept in time
+    if accepted.replayed:
+        await inputs.undo()
     job = accepted.job
     response.headers["Location"] = f"/v1/videos/{job.id}"
     if accepted.replayed:

@@ -319,3 +319,29 @@ async def test_a_full_queue_leaves_no_files(
 
 def test_storage_of_the_bench_is_that_of_the_gateway(settings: Settings, bench: Bench) -> None:
     assert Storage.open(settings).folder == bench.storage.folder
+
+
+async def test_a_lost_answer_of_redis_costs_no_inputs(
+    client: httpx.AsyncClient, bench: Bench, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job may have been taken before the answer was lost: its inputs must still be there."""
+    from service.jobs.connection import RedisUnavailable
+    from service.jobs.record import JobRecords
+
+    accept = JobRecords.accept
+
+    async def accept_and_lose(records: JobRecords, spec: JobSpec, **options: Any) -> None:
+        await accept(records, spec, **options)
+        raise RedisUnavailable("the answer was lost")
+
+    form: dict[str, Any] = {"data": {"prompt": "a"}, "files": {"image": picture()}, "headers": {"Idempotency-Key": "k"}}
+    monkeypatch.setattr(JobRecords, "accept", accept_and_lose)
+    lost = await client.post("/v1/image-to-video", **form)
+    monkeypatch.setattr(JobRecords, "accept", accept)
+    again = await client.post("/v1/image-to-video", **form)
+
+    assert (lost.status_code, again.status_code) == (503, 202)
+    assert again.headers["idempotent-replayed"] == "true"
+    options = spec_of(bench, again.json()).options
+    assert isinstance(options, ImageToVideoOptions)
+    assert await bench.storage.size(options.keyframes[0].image.key) > 0
