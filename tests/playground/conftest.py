@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from service.api.app import create_app
 from service.settings import Settings
@@ -18,6 +18,8 @@ from tests.api.gateway import CARD, listening, write_card
 __all__ = ["bench", "quiet_log", "redis_url", "shared_redis"]
 
 PATIENCE_MS = 30_000
+"""A busy machine decodes a video, or lays out a page, when it gets to it."""
+expect.set_options(timeout=PATIENCE_MS)
 TASKS = ["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"]
 
 
