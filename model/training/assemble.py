@@ -15,7 +15,7 @@ from model.training.flow import TIMESTEPS
 from model.training.image_model import PATCH, load_text_encoder
 
 MODEL_ID = "lumiere-mini"
-FLOW_SHIFT = 6.0
+FLOW_SHIFT = 5.0
 """As in the training of stage 2: what a clip shows and how it moves is decided at high noise levels."""
 
 CARD = {

@@ -32,7 +32,7 @@ class BatchConfig:
     frames: int
     stride: int = 1
     stills: bool = False
-    size: int = 64
+    size: int = 32
     seed: int = 0
     caption_dropout: float = 0.1
 

@@ -35,13 +35,13 @@ SAMPLE_PROMPTS = (
 
 @dataclass(frozen=True)
 class ImageModelConfig:
-    channels: tuple[int, ...] = (40, 80, 192)
+    channels: tuple[int, ...] = (64, 128)
     head_width: int = 64
     text_width: int = 128
-    size: int = 64
-    shift: float = 2.0
+    size: int = 32
+    shift: float = 1.5
     data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=32, frames=1, stills=True))
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6000, learning_rate=1.2e-3))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6600, learning_rate=1.5e-3, ema_decay=0.999))
 
 
 def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:

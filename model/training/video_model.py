@@ -36,18 +36,21 @@ class Phase:
 
 @dataclass(frozen=True)
 class VideoModelConfig:
-    hidden_ratio: float = 0.5
+    hidden_ratio: float = 1.0
     attention_depth: int = 2
-    shift: float = 6.0
+    shift: float = 5.0
     phases: tuple[Phase, ...] = field(
         default_factory=lambda: (
-            Phase("sparse", BatchConfig(scenes=6, frames=16, stride=5), Schedule(steps=1400, learning_rate=1.5e-3)),
             Phase(
-                "half",
-                BatchConfig(scenes=3, frames=40, stride=2, seed=1),
-                Schedule(steps=300, learning_rate=1.2e-3, warmup=30),
+                "sparse",
+                BatchConfig(scenes=8, frames=16, stride=5),
+                Schedule(steps=2500, learning_rate=1.5e-3, sample_every=250),
             ),
-            Phase("full", BatchConfig(scenes=2, frames=80, seed=2), Schedule(steps=400, learning_rate=8e-4, warmup=30)),
+            Phase(
+                "full",
+                BatchConfig(scenes=2, frames=80, seed=2),
+                Schedule(steps=800, learning_rate=1e-3, warmup=50, ema_decay=0.995),
+            ),
         )
     )
 
