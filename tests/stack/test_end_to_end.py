@@ -185,7 +185,8 @@ def test_a_killed_worker_is_replaced_and_its_job_done_once(stack: LiveStack) -> 
     assert gone(family)
     content = stack.http.get(f"/v1/videos/{video_id}/content")
     assert len(content.content) == found["output"]["bytes"]
-    assert [path.name for path in (stack.folder / "data").rglob(f"{video_id}/*")] == ["a2.mp4"]
+    kept = {path.name for path in (stack.folder / "data").rglob(f"{video_id}/*")}
+    assert kept == {"a2.mp4", "a2-thumbnail.webp", "a2-spritesheet.jpg"}
 
 
 def test_a_killed_gateway_is_replaced_while_a_client_follows(stack: LiveStack, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ async def test_metrics_logs_and_spans_of_one_job(
     assert told["lumiere_worker_horse_starts_total"] == 1
     assert told["lumiere_worker_state ready"] + told["lumiere_worker_state busy"] == 1
 
-    output = until(worker.log.read_text, lambda text: '"attempt"' in text and '"queue"' in text)
+    output = until(
+        worker.log.read_text, lambda text: {span["name"] for span in pretty_printed(text)} >= {"queue", "attempt"}
+    )
     lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"')]
     of_job = [line for line in lines if line.get("job_id") == job.id]
     assert len(of_job) >= 2
@@ -86,11 +88,14 @@ def until(look: Callable[[], Any], enough: Callable[[Any], bool], seconds: float
 
 
 def pretty_printed(output: str) -> list[dict[str, Any]]:
-    """The JSON objects that span several lines: what the console exporter prints."""
+    """The JSON objects that span several lines: what the console exporter prints, up to one not whole yet."""
     decoder = json.JSONDecoder()
     found, position = [], output.find("{\n")
     while position >= 0:
-        value, end = decoder.raw_decode(output, position)
+        try:
+            value, end = decoder.raw_decode(output, position)
+        except json.JSONDecodeError:
+            break
         found.append(value)
         position = output.find("{\n", end)
     return found

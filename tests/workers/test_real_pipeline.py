@@ -54,7 +54,8 @@ async def test_a_prompt_becomes_a_video(
         assert job.result.duration_seconds == 0.5
         assert {"denoise", "encode", "store"} <= set(job.result.timings)
         steps = [event["step"] for event in events_of(first, blocking) if event["stage"] == "denoise"]
-        assert steps[-1] == 3
+        assert steps and steps == sorted(steps)  # steps quicker than the beat share an event
+        assert set(steps) <= {1, 2, 3}
         assert terminal_rows(first, blocking) == (1, 1)
 
         repeated, different = [await until_ended(records, job_id) for job_id in (again, other)]
