@@ -82,7 +82,7 @@ def test_batches_are_a_function_of_seed_and_index(run: Path) -> None:
     assert torch.equal(first.frames, again.frames)
     assert torch.equal(first.tokens, again.tokens)
     assert not torch.equal(first.frames, other.frames)
-    assert first.frames.shape == (2, 3, 4, 64, 64)
+    assert first.frames.shape == (2, 3, 4, 32, 32)
     assert first.salience.min() == 1
     assert first.salience.max() > 3
 
