@@ -68,7 +68,7 @@ def evaluate(
     result = Evaluation(
         prompts=len(prompts),
         split=split,
-        agreement=agreement([_judgeable(prompt) for prompt in prompts], shown),
+        agreement=agreement([prompt.says for prompt in prompts], shown),
         judge_accuracy=judge_accuracy(judge, clips=256, seed=424_242),
         flicker=statistics.fmean(each.flicker for each in moves),
         jerk_ratio=statistics.fmean(each.jerk_ratio for each in moves),
@@ -95,7 +95,7 @@ def confusions(prompts: list[Caption], shown: list[dict[str, str]]) -> dict[str,
     """How often each wrong answer was given, per attribute, as "said > shown"."""
     wrong: dict[str, dict[str, int]] = {}
     for prompt, answer in zip(prompts, shown, strict=True):
-        for name, value in _judgeable(prompt).items():
+        for name, value in prompt.says.items():
             if answer[name] != value:
                 counts = wrong.setdefault(name, {})
                 counts[f"{value} > {answer[name]}"] = counts.get(f"{value} > {answer[name]}", 0) + 1
@@ -114,8 +114,3 @@ def prompt_sheet(clips: list[Frames], texts: list[str], scale: int = 2) -> Image
         frames = contact_sheet(clip[shown], columns=SHEET_COLUMNS)
         sheet.paste(frames.resize((sheet.width, height), Image.Resampling.BICUBIC), (0, top + CAPTION_HEIGHT))
     return sheet
-
-
-def _judgeable(prompt: Caption) -> dict[str, str]:
-    """What of a prompt can be right or wrong: "sideways" leaves the direction open."""
-    return {name: value for name, value in prompt.says.items() if value != "sideways"}

@@ -62,9 +62,7 @@ FILLERS = (
     "hd",
 )
 UNSAID = "unsaid"
-READINGS: dict[str, tuple[str, ...]] = {
-    name: (*values, *(("sideways",) if name == "motion" else ()), UNSAID) for name, values in ATTRIBUTES.items()
-}
+READINGS: dict[str, tuple[str, ...]] = {name: (*values, UNSAID) for name, values in ATTRIBUTES.items()}
 """What can be read off a caption, per attribute."""
 
 

@@ -229,9 +229,9 @@ GOING_PHRASES: dict[str, tuple[str, ...]] = {
     "boat": ("sailing", "sailing along"),
     "fish": ("swimming", "swimming along"),
     "bird": ("flying", "flying along"),
-    "rocket": ("flying sideways",),
 }
-"""Said of a subject that moves to either side, when the caption does not say to which."""
+"""Said of a subject that moves to a side. With no side named it is the right, as everything here faces right unless
+it moves left."""
 
 STYLE_PHRASES: dict[str, tuple[tuple[str, str], ...]] = {
     "plain": (("", ""), ("a video of ", ""), ("a clip of ", ""), ("a cartoon of ", ""), ("an animation of ", "")),
@@ -315,14 +315,13 @@ def captions(scenes: Scenes, rng: random.Random, omit: bool = True) -> list[Capt
 def _motion(named: dict[str, str], says: dict[str, str], rng: random.Random) -> str:
     if "motion" not in says:
         return ""
-    sideways = named["motion"] in ("left", "right")
+    side = named["motion"] if named["motion"] in ("left", "right") else None
     going = GOING_PHRASES.get(named["subject"])
-    if sideways and going and rng.random() < 0.55:
+    if side and going and rng.random() < 0.55:
         verb = rng.choice(going)
-        if rng.random() < 0.5:
-            says["motion"] = "sideways"
+        if side == "right" and rng.random() < 0.6:
             return verb
-        return f"{verb} {rng.choice(('', 'to the '))}{named['motion']}"
+        return f"{verb} {rng.choice(('', 'to the '))}{side}"
     return rng.choice(MOTION_PHRASES[named["motion"]])
 
 

@@ -76,8 +76,7 @@ def poses(scenes: Scenes, times: Tensor) -> Pose:
     sideways = torch.tensor([name in FACING_SUBJECTS for name in SUBJECTS], device=times.device)[scenes.subject][
         :, None
     ]
-    leftward = moving["left"] | (~moving["right"] & (uniform[:, 15] < 0.5))
-    facing = torch.where(sideways & leftward, -1.0, 1.0) + 0 * times
+    facing = torch.where(sideways & moving["left"], -1.0, 1.0) + 0 * times
     rocket = (scenes.subject == SUBJECTS.index("rocket"))[:, None]
     angle = torch.where(rocket & moving["right"], math.pi / 2, angle)
     angle = torch.where(rocket & moving["left"], -math.pi / 2, angle)
