@@ -7,7 +7,7 @@ Letters: b videos, c channels, t frames, h height, w width. Pixels are in [-1, 1
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from model.looping import looped
 from model.multidiffusion import over_windows, windows
 from model.options import NOTHING, Given, Options
 from model.stunet import STUNet
-from model.style import Style, find_styles, read_style, styled
+from model.style import Style, find_styles, read_style, style_slug, styled
 from model.super_resolution import Settings, SuperResolution, enlarge
 from model.text import TextEncoders, encode_text
 
@@ -147,13 +147,16 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
             tuple(pair for pair in pairs if pair[1] is not None), self.config.force_zeros_for_empty_prompt
         )
 
-    def text_to_video(self, prompt: str, **options: Any) -> Clip:
-        """Makes a video of what `prompt` says. options: see `Options`.
+    def text_to_video(
+        self, prompt: str, *, style: str | Path | None = None, style_strength: float = 1.0, **options: Any
+    ) -> Clip:
+        """Makes a video of what `prompt` says, perhaps in a style; see `stylize`. options: see `Options`.
 
         This and all tasks raise ValueError naming the argument that cannot be, and InvalidOutput when the network
         fails.
         """
-        return self.make(prompt, Options(**options))
+        with self.in_style(style, style_strength):
+            return self.make(prompt, Options(**options))
 
     def image_to_video(
         self, prompt: str, *, keyframes: Sequence[Keyframe], resize: Resize = "cover", **options: Any
@@ -213,7 +216,7 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
         prompt: str,
         *,
         video: Frames | None = None,
-        style: str | None = None,
+        style: str | Path | None = None,
         strength: float = 0.6,
         style_strength: float = 1.0,
         resize: Resize = "cover",
@@ -222,19 +225,18 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
         """Makes `video`, uint8 (t, h, w, 3), anew after the prompt, or a new video in a named style, or both.
 
         strength: the share of the steps that `video` is taken back and made again (SDEdit): 0 leaves it nearly as it
-        is, 1 ignores it. style: one of `styles`. style_strength: how far its weights replace the image model's (section
-        4.1).
+        is, 1 ignores it. style: one of `styles`, or a file that `learn_style` wrote. style_strength: how far its
+        weights replace the image model's (section 4.1).
         """
         if video is None and style is None:
             raise ValueError("video or style must be given")
-        for name, value in (("strength", strength), ("style_strength", style_strength)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be 0 to 1, got {value}")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength must be 0 to 1, got {strength}")
         settings = Options(**(options if video is None else {**options, "num_frames": len(video)}))
         source = None
         if video is not None:
             source = place(video, placement(video.shape[1:3], (settings.height, settings.width), resize))
-        with nullcontext() if style is None else styled(self.unet, self.style(style), style_strength):
+        with self.in_style(style, style_strength):
             return self.make(prompt, settings, Given(source=source, strength=strength))
 
     def hinted(self, known: Known) -> Given:
@@ -246,12 +248,28 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
         return sorted(self.style_files)
 
     def style(self, name: str) -> Style:
-        """The weights of a style, kept after the first time."""
-        if name not in self.style_files:
+        """The weights of a style, kept after the first time. Its name may be written with spaces and capitals."""
+        slug = style_slug(name)
+        if slug not in self.style_files:
             raise ValueError(f"style must be one of {', '.join(self.styles) or '(this model has none)'}, got {name!r}")
-        if name not in self.styles_read:
-            self.styles_read[name] = read_style(self.style_files[name], self.unet)
-        return self.styles_read[name]
+        if slug not in self.styles_read:
+            self.styles_read[slug] = read_style(self.style_files[slug], self.unet)
+        return self.styles_read[slug]
+
+    def in_style(self, style: str | Path | None, strength: float) -> AbstractContextManager[None]:
+        """A context in which the network draws in a style: None, one of `styles`, or a file."""
+        if not 0 <= strength <= 1:
+            raise ValueError(f"style_strength must be 0 to 1, got {strength}")
+        if style is None:
+            return nullcontext()
+        weights = read_style(style, self.unet) if isinstance(style, Path) else self.style(style)
+        return styled(self.unet, weights, strength)
+
+    def learn_style(self, image: NDArray[np.uint8], path: str | Path, **options: Any) -> Path:
+        """Learns a style from one picture and writes it to `path`; see `model.style_learning`."""
+        from model.style_learning import learn_style  # reads peft in, which takes seconds and few need
+
+        return learn_style(self, image, Path(path), **options)
 
     @torch.no_grad()
     def make(self, prompt: str, options: Options, given: Given = NOTHING) -> Clip:

@@ -34,8 +34,18 @@ Style = Mapping[str, Tensor | LowRank]
 """What stands for the network's parameters of these names."""
 
 
+def style_slug(name: str) -> str:
+    """A style's name as folders and requests write it: "Melting gold" is "melting-gold"."""
+    return "-".join(name.lower().split())
+
+
+def style_path(folder: Path, slug: str) -> Path:
+    """Where a model folder holds the style."""
+    return folder / "styles" / slug / "weights.safetensors"
+
+
 def find_styles(folder: Path) -> dict[str, Path]:
-    """The styles beside a model: name -> `styles/<name>/weights.safetensors`."""
+    """The styles beside a model: name -> file."""
     return {path.parent.name: path for path in sorted(folder.glob("styles/*/weights.safetensors"))}
 
 

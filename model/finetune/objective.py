@@ -23,15 +23,18 @@ class Noised:
     sigma: Tensor
 
 
-def noised(scheduler: Any, clean: Tensor, noise: Tensor, generator: torch.Generator) -> Noised:
-    """Noise levels as the model's kind is trained: logit-normal and shifted for flow, uniform otherwise."""
+def noised(scheduler: Any, clean: Tensor, noise: Tensor, generator: torch.Generator, highest: float = 1.0) -> Noised:
+    """Noise levels as the model's kind is trained: logit-normal and shifted for flow, uniform otherwise.
+
+    highest: share of the range of levels that is drawn from.
+    """
     steps = scheduler.config.num_train_timesteps
     if is_flow(scheduler):
         shift = scheduler.config.get("flow_shift", scheduler.config.get("shift", 1.0))
-        t = sample_times(len(clean), shift, generator)
+        t = highest * sample_times(len(clean), shift, generator)
         timesteps, alpha, sigma = t * steps, 1 - t, t
     else:
-        timesteps = torch.randint(0, steps, (len(clean),), generator=generator)
+        timesteps = torch.randint(0, max(1, round(highest * steps)), (len(clean),), generator=generator)
         product = scheduler.alphas_cumprod.cpu()[timesteps]
         alpha, sigma = product.sqrt(), (1 - product).sqrt()
     alpha, sigma = (level.float().view(-1, 1, 1, 1, 1).to(clean.device) for level in (alpha, sigma))

@@ -12,6 +12,7 @@ from model.training.assemble import assemble
 from model.training.conditioned import ConditionedConfig, train_conditioned_model
 from model.training.image_model import ImageModelConfig, train_image_model
 from model.training.session import Schedule
+from model.training.styles import WORLD_STYLES, StyleConfig, train_style
 from model.training.super_resolution import SuperResolutionConfig, train_super_resolution
 from model.training.text_encoder import TextEncoderConfig, train_text_encoder
 from model.training.video_model import VideoModelConfig, train_video_model
@@ -81,11 +82,26 @@ def conditioned(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.
 def super_resolution(
     folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, seconds: Seconds = None
 ) -> None:
-    """Stage 4: from 64 to 256 pixels. Needs stage 0 alone."""
+    """Stage 4: from 32 to 128 pixels. Needs stages 0 and 1."""
     config = SuperResolutionConfig()
     schedule = scaled(config.schedule, scale)
     for name, measured in train_super_resolution(replace(config, schedule=schedule), folder, device, seconds).items():
         print(f"{name}: {measured.psnr:.2f} dB, sharpness {measured.sharpness:.2f} of the true frames'")
+
+
+@app.command()
+def style(
+    names: Annotated[list[str], typer.Argument(help="Styles of the world, or `all` of them.")],
+    model: Annotated[Path, typer.Option(help="Folder of a finished model, which gets the styles.")],
+    folder: Folder = RUN,
+    device: Device = DEVICE,
+    scale: Scale = 1.0,
+) -> None:
+    """After assembling: spatial weights in one style, as small files beside the model."""
+    config = StyleConfig()
+    config = replace(config, schedule=scaled(config.schedule, scale))
+    for name in WORLD_STYLES if names == ["all"] else names:
+        print(f"wrote {train_style(config, name, model, folder, device)}")
 
 
 @app.command(name="assemble")

@@ -4,14 +4,14 @@ resumes exactly."""
 import itertools
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
-from model.training.scenes.attributes import sample_scenes
+from model.training.scenes.attributes import STYLES, sample_scenes
 from model.training.scenes.captions import captions
 from model.training.scenes.render import FRAME_RATE, render_with_cover
 from model.training.text_encoder import tokenize
@@ -25,7 +25,8 @@ SUBJECT_WEIGHT = 3.0
 class BatchConfig:
     """What one batch holds: `scenes` clips of `frames` frames, every `stride`-th of the clip's 80.
 
-    With `stills` the frames are scattered over the clip and meant as single pictures.
+    With `stills` the frames are scattered over the clip and meant as single pictures. With `style` all are drawn in it,
+    and no caption says so.
     """
 
     scenes: int
@@ -35,6 +36,7 @@ class BatchConfig:
     size: int = 32
     seed: int = 0
     caption_dropout: float = 0.1
+    style: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: i
     """The `index`-th batch of the endless sequence, rendered on `device`."""
     seed = (config.seed * 1_000_003 + index) % 2**31
     generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
-    scenes = sample_scenes(config.scenes, generator)
+    scenes = sample_scenes(config.scenes, generator, plain_share=0.8 if config.style is None else 1.0)
     if config.stills:
         times = torch.rand(config.scenes, config.frames, generator=generator) * (CLIP_FRAMES / FRAME_RATE)
     else:
@@ -68,6 +70,8 @@ def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: i
         offset = torch.randint(slack + 1, (config.scenes, 1), generator=generator) * (slack < config.stride)
         times = (offset + torch.arange(config.frames) * config.stride) / FRAME_RATE
     texts = [caption.text if rng.random() >= config.caption_dropout else "" for caption in captions(scenes, rng)]
+    if config.style is not None:
+        scenes = replace(scenes, style=torch.full_like(scenes.style, STYLES.index(config.style)))
     frames, cover = render_with_cover(scenes.to(device), times, config.size)
     return Batch(_bytes((frames + 1) / 2), _bytes(cover), tokenize(tokenizer, texts))
 

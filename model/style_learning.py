@@ -1,0 +1,142 @@
+"""A new style from one picture: the spatial weights are fine-tuned on cut-outs of it (Lumiere, section 4.1; Sohn et al.
+2023, "StyleDrop").
+
+Cut-outs of many sizes, some mirrored, teach colours, strokes and textures rather than the one arrangement that the
+picture shows. What a picture is of is decided at high noise levels: captions that have nothing to do with this one are
+put to it at lower levels alone, so that they keep what they mean and take on the look. The rest is restraint: few
+steps, low-rank factors, and at use an interpolation with the old weights.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from model.denoising import OnStep, StepInfo
+from model.finetune.objective import loss, noised
+from model.image_model import image_model
+from model.multidiffusion import repeated
+from model.pipeline import in_precision
+from model.style_adapter import save_style, with_adapter
+from model.text import encode_text
+
+MIN_SIDE, MAX_ASPECT = 16, 8
+UNTOLD_SHARE, FOREIGN_SHARE = 0.15, 0.55
+"""Of the steps, in which the network is told nothing, as guidance needs the style there too, or a foreign caption."""
+FOREIGN_LEVEL = 0.75
+"""The highest noise level under a foreign caption, of 1."""
+FOREIGN = (
+    "a red car on a mountain road",
+    "a green balloon over a meadow",
+    "a white bird in the sky",
+    "a boat on the sea",
+    "a knight on a horse in the countryside",
+    "a yellow star at night",
+    "a house in the snow",
+    "a fish under water",
+)
+"""Captions of everyday things."""
+
+
+@dataclass(frozen=True)
+class StyleSettings:
+    """steps: of training, on so many `pictures` each. rank: of the factors. smallest: side of the smallest cut-out
+    relative to the picture's short side.
+    """
+
+    steps: int = 120
+    pictures: int = 8
+    rank: int = 8
+    learning_rate: float = 2e-3
+    smallest: float = 0.4
+
+    def rate(self, step: int) -> float:
+        """Rises over a tenth of the steps, and falls to nothing over the last half."""
+        share = (step + 1) / self.steps
+        return self.learning_rate * min(1.0, 10 * share, 2 * (1 - share) + 1 / self.steps)
+
+
+@torch.enable_grad()
+def learn_style(
+    pipeline: Any,
+    image: NDArray[np.uint8],
+    path: Path,
+    *,
+    prompt: str = "",
+    seed: int = 0,
+    settings: StyleSettings = StyleSettings(),
+    on_step: OnStep | None = None,
+) -> Path:
+    """Learns the style of `image`, uint8 (h, w, 3), and writes it to `path`; the pipeline stays as it is.
+
+    prompt: what the picture shows, without its style. on_step: called after every step of training; what it raises ends
+    the training. Raises ValueError naming the argument that cannot be.
+    """
+    check(image, settings)
+    height, width = image.shape[:2]
+    network = image_model(pipeline.unet)
+    factors = with_adapter(network, settings.rank, seed)
+    optimizer = torch.optim.AdamW(factors.values(), lr=settings.learning_rate, weight_decay=0.0)
+    generator = Generator().manual_seed(seed)
+    side = pipeline.base_resolution
+    pixels = rearrange(torch.from_numpy(np.array(image)).float() / 127.5 - 1, "h w c -> 1 c h w")
+    conditions = encode_text(pipeline.text_encoders, [prompt, "", *FOREIGN]).conditions(side, side)
+
+    for step in range(settings.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate(step)
+        cut = torch.cat([cut_out(pixels, side, settings.smallest, generator) for _ in range(settings.pictures)])
+        with torch.no_grad():
+            clean = pipeline.encode(rearrange(cut, "n c h w -> n c 1 h w").to(pipeline.device))
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
+        caption, highest = draw_caption(generator)
+        at = noised(pipeline.scheduler, clean, noise, generator, highest)
+        condition = in_precision(repeated(conditions[caption], len(clean)), pipeline.unet.dtype)
+        predicted = network(at.sample.squeeze(2).to(pipeline.unet.dtype), at.timesteps, **condition).sample
+        optimizer.zero_grad(set_to_none=True)
+        loss(pipeline.scheduler, predicted.unsqueeze(2), clean, noise, at).backward()
+        nn.utils.clip_grad_norm_(list(factors.values()), 1.0)
+        optimizer.step()
+        if on_step is not None:
+            on_step(StepInfo("train", step + 1, settings.steps, None))
+    save_style(network, path, {"prompt": prompt, "steps": str(settings.steps), "picture": f"{width}x{height}"})
+    return path
+
+
+def check(image: NDArray[np.uint8], settings: StyleSettings) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image must be uint8 of shape (h, w, 3), got {image.dtype} {image.shape}")
+    short, long = sorted(image.shape[:2])
+    if short < MIN_SIDE:
+        raise ValueError(
+            f"image must be at least {MIN_SIDE} pixels on each side, got {image.shape[1]}x{image.shape[0]}"
+        )
+    if long > MAX_ASPECT * short:
+        raise ValueError(f"image must be at most {MAX_ASPECT} times as long as wide, got {long}x{short}")
+    if not 1 <= settings.steps <= 10_000:
+        raise ValueError(f"steps must be 1 to 10000, got {settings.steps}")
+
+
+def draw_caption(generator: Generator) -> tuple[int, float]:
+    """Which caption a step has (0 the picture's own, 1 none, then the foreign ones), and its highest noise level."""
+    chance, which = torch.rand(2, generator=generator).tolist()
+    if chance < FOREIGN_SHARE:
+        return 2 + int(which * len(FOREIGN)), FOREIGN_LEVEL
+    return int(chance < FOREIGN_SHARE + UNTOLD_SHARE), 1.0
+
+
+def cut_out(pixels: Tensor, side: int, smallest: float, generator: Generator) -> Tensor:
+    """A random square of (1, 3, h, w), perhaps mirrored, as (1, 3, side, side)."""
+    height, width = pixels.shape[-2:]
+    share, down, across, mirror = torch.rand(4, generator=generator).tolist()
+    extent = max(1, round(min(height, width) * (smallest + (1 - smallest) * share)))
+    top, left = round(down * (height - extent)), round(across * (width - extent))
+    square = pixels[..., top : top + extent, left : left + extent]
+    square = F.interpolate(square, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    return square.flip(-1) if mirror < 0.5 else square
