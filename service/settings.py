@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.webhooks.targets import parse_allow_list
@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """Holds the videos and the files of the embedded Redis."""
     storage_url: str | None = None
     """Where videos go: s3://, gs://, az:// or file://; unset: the folder `data_dir`."""
+    storage_endpoint: str | None = Field(None, pattern=r"^https?://[^/?#\s]+/?$")
+    """The server that keeps an s3:// bucket, where it is not Amazon's."""
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     auth: str = Field("auto", pattern="^(auto|open|keys)$")
@@ -104,6 +106,24 @@ class Settings(BaseSettings):
         if value and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value or None
+
+    @field_validator("storage_url")
+    @classmethod
+    def known_storage_scheme(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if not value.startswith(("s3://", "gs://", "az://", "file://")):
+            raise ValueError("must start with s3://, gs://, az:// or file://")
+        if not value.startswith("file://") and ("?" in value or "#" in value):
+            raise ValueError("must be a bucket and perhaps a folder in it; ? and # have no meaning here")
+        return value
+
+    @field_validator("storage_endpoint")
+    @classmethod
+    def endpoint_of_a_bucket(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value and not str(others.data.get("storage_url")).startswith("s3://"):
+            raise ValueError("needs LUMIERE_STORAGE_URL to be an s3:// bucket")
+        return value
 
     @property
     def keys_required(self) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Self
 
@@ -18,6 +18,8 @@ from service.settings import Settings
 
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 CHUNK_BYTES = 256 * 1024
+RETRY_SECONDS = 20
+"""How long a remote store that does not answer, or answers with a 5xx, is asked again."""
 FULL = re.compile(r"No space left|quota exceeded|os error (27|28|122)|EntityTooLarge|QuotaExceeded", re.IGNORECASE)
 
 
@@ -47,6 +49,11 @@ class StoredObject:
 def video_key(job_id: str, attempt: int) -> str:
     """Each attempt writes to a path of its own, so that a late loser cannot touch the winner's video."""
     return checked(f"videos/{job_id}/a{attempt}.mp4")
+
+
+def output_key(task: str, job_id: str, attempt: int) -> str:
+    """Where an attempt puts what it makes: a video, or the weights of a style."""
+    return checked(f"styles/{job_id}/a{attempt}.safetensors") if task == "style" else video_key(job_id, attempt)
 
 
 def still_key(video: str, name: str, suffix: str) -> str:
@@ -90,7 +97,7 @@ class Storage:
         if url is None or url.startswith("file://"):
             folder = Path(url.removeprefix("file://")) if url else settings.data_dir
             return cls.in_folder(folder)
-        return cls(from_url(url))
+        return cls(remote_store(url, settings.storage_endpoint))
 
     @classmethod
     def in_folder(cls, folder: Path) -> Self:
@@ -159,6 +166,23 @@ class Storage:
             await obstore.put_async(self.store, key, b"probe")
             await obstore.head_async(self.store, key)
             await obstore.delete_async(self.store, key)
+
+
+def remote_store(url: str, endpoint: str | None) -> ObjectStore:
+    """The bucket of `url`; credentials and region are those of the environment (AWS_…, GOOGLE_…, AZURE_…).
+
+    endpoint: the server that speaks for the bucket, where it is not the cloud's own.
+    """
+    return from_url(
+        url,
+        config={"endpoint": endpoint} if endpoint else None,
+        client_options={
+            "allow_http": endpoint is not None and endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=3),
+            "timeout": timedelta(minutes=10),  # of one request with its body, which a slow reader draws out
+        },
+        retry_config={"max_retries": 8, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+    )
 
 
 def flush(path: Path) -> None:
