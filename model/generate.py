@@ -272,7 +272,7 @@ def run_task(pipeline: Any, request: Request, fps: float, shared: dict[str, Any]
                 resize=request.resize,
                 **shared,
             )
-    return pipeline.text_to_video(request.prompt, **shared)
+    return pipeline.text_to_video(request.prompt, style=request.style, style_strength=request.style_strength, **shared)
 
 
 def parse_box(text: str) -> "Box":

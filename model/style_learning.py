@@ -7,7 +7,7 @@ put to it at lower levels alone, so that they keep what they mean and take on th
 steps, low-rank factors, and at use an interpolation with the old weights.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,16 @@ def learn_style(
     *,
     prompt: str = "",
     seed: int = 0,
+    steps: int | None = None,
     settings: StyleSettings = StyleSettings(),
     on_step: OnStep | None = None,
 ) -> Path:
     """Learns the style of `image`, uint8 (h, w, 3), and writes it to `path`; the pipeline stays as it is.
 
-    prompt: what the picture shows, without its style. on_step: called after every step of training; what it raises ends
-    the training. Raises ValueError naming the argument that cannot be.
+    prompt: what the picture shows, without its style. steps: those of `settings` if not given. on_step: called after
+    every step of training; what it raises ends the training. Raises ValueError naming the argument that cannot be.
     """
+    settings = settings if steps is None else replace(settings, steps=steps)
     check(image, settings)
     height, width = image.shape[:2]
     network = image_model(pipeline.unet)

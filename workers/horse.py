@@ -22,7 +22,7 @@ from typing import Protocol
 
 from service.jobs.contract import ErrorCode, JobResult, JobSpec
 from service.jobs.models import ModelCard, read_catalogue
-from service.storage import Storage, StorageError, StorageFull, still_key, video_key
+from service.storage import Storage, StorageError, StorageFull, output_key, still_key
 from service.telemetry.logs import configure_logging
 from workers.inputs import InputLost, Inputs, fetch_inputs
 from workers.messages import Done, Failed, FromHorse, LoadFailed, Ready, Run, SetUp, Stepped, Stop, Stopped
@@ -55,7 +55,7 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """A finished video file, its stills, and the facts about it."""
+    """A finished video file, its stills, and the facts about it; or the weights of a style, at the spec's size."""
 
     path: Path
     thumbnail: Path | None = None
@@ -81,7 +81,9 @@ class Runtime(Protocol):
     def __init__(self, cards: Mapping[str, ModelCard]) -> None: ...
 
     def run(self, spec: JobSpec, inputs: Inputs, workdir: Path, on_step: OnStep) -> Rendering:
-        """Makes the video of a spec and its inputs in `workdir`. Raises RunFailed, or what `on_step` raises."""
+        """Makes the video, or learns the style, of a spec and its inputs in `workdir`. Raises RunFailed, or what
+        `on_step` raises.
+        """
         ...
 
 
@@ -129,7 +131,7 @@ def run_attempt(order: Run, runtime: Runtime, storage: Storage, workdir: Path, c
         rendering = runtime.run(order.spec, inputs, folder, on_step)
         on_step("store", 0, 0)
         started = time.monotonic()
-        key = video_key(order.job_id, order.attempt)
+        key = output_key(order.spec.task, order.job_id, order.attempt)
         digest = sha256(rendering.path)
         stills = store_stills(rendering, key, storage)
         storage.put_file(rendering.path, key)

@@ -23,6 +23,8 @@ class Inputs:
     video: Path | None = None
     mask: Path | None = None
     keyframes: tuple[Path, ...] = ()
+    style: Path | None = None
+    """The weights of a style that was learned."""
 
 
 def fetch_inputs(spec: JobSpec, storage: Storage, folder: Path) -> Inputs:
@@ -41,6 +43,7 @@ def fetch_inputs(spec: JobSpec, storage: Storage, folder: Path) -> Inputs:
         image=fetch(getattr(options, "image", None), "image"),
         video=fetch(getattr(options, "video", None), "video"),
         mask=fetch(getattr(options, "mask", None), "mask"),
+        style=fetch(getattr(options, "style_weights", None), "style"),
         keyframes=tuple(
             fetch_media(keyframe.image, f"keyframe-{number}", storage, folder)
             for number, keyframe in enumerate(getattr(options, "keyframes", ()))

@@ -8,15 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.conditioning import Box, Keyframe, Margins
+from model.image_io import read_image
 from model.inputs import read_picture, read_region, read_source
 from service.jobs import contract
-from service.jobs.contract import CinemagraphOptions, ImageToVideoOptions, InpaintOptions, JobSpec, StylizeOptions
+from service.jobs.contract import (
+    CinemagraphOptions,
+    ImageToVideoOptions,
+    InpaintOptions,
+    InStyle,
+    JobSpec,
+    StyleOptions,
+    StylizeOptions,
+    TextToVideoOptions,
+)
 from workers.inputs import Inputs
 
 OnStep = Callable[[Any], None]
 Task = Callable[[Any, JobSpec, Inputs, OnStep], Any]
 """(pipeline, spec, inputs, callback after each step) -> clip of the pipeline. Raises ValueError for inputs that cannot
 be used."""
+
+STYLE_SIDES = 8
+"""The picture of a style is read at so many sides of what the network draws: strokes show in cut-outs."""
 
 
 def shared(spec: JobSpec, on_step: OnStep) -> dict[str, Any]:
@@ -33,7 +46,8 @@ def shared(spec: JobSpec, on_step: OnStep) -> dict[str, Any]:
 
 
 def text_to_video(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Any:
-    return pipeline.text_to_video(spec.prompt, num_frames=spec.num_frames, **shared(spec, on_step))
+    style = in_style(spec.options, inputs) if isinstance(spec.options, TextToVideoOptions) else {}
+    return pipeline.text_to_video(spec.prompt, num_frames=spec.num_frames, **style, **shared(spec, on_step))
 
 
 def image_to_video(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Any:
@@ -90,11 +104,30 @@ def stylize(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> An
     return pipeline.stylize(
         spec.prompt,
         video=None if inputs.video is None else source_video(inputs.video, spec),
-        style=options.style,
         strength=options.strength,
-        style_strength=options.style_strength,
+        **in_style(options, inputs),
         **length,
         **shared(spec, on_step),
+    )
+
+
+def in_style(options: InStyle, inputs: Inputs) -> dict[str, Any]:
+    """The style by its file where it was learned, else by its name."""
+    return {"style": inputs.style or options.style, "style_strength": options.style_strength}
+
+
+def learn_style(pipeline: Any, spec: JobSpec, inputs: Inputs, path: Path, on_step: OnStep) -> None:
+    """Writes the weights of a style to `path`. Raises as a task does."""
+    options = spec.options
+    assert isinstance(options, StyleOptions)
+    assert inputs.image is not None
+    pipeline.learn_style(
+        read_image(inputs.image, longest_side=STYLE_SIDES * pipeline.base_resolution),
+        path,
+        prompt=options.shows,
+        seed=spec.seed,
+        steps=spec.num_inference_steps,
+        on_step=on_step,
     )
 
 

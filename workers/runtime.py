@@ -13,11 +13,11 @@ from einops import rearrange
 from model.denoising import InvalidOutput, StepInfo
 from model.pipeline import Clip, LumierePipeline
 from model.video_io import write_mp4
-from service.jobs.contract import ErrorCode, JobSpec
+from service.jobs.contract import STYLE, ErrorCode, JobSpec
 from service.jobs.models import ModelCard
 from workers.horse import OnStep, Rendering, RunFailed
 from workers.inputs import Inputs
-from workers.pipeline_calls import TASKS
+from workers.pipeline_calls import TASKS, learn_style
 from workers.stills import PREVIEW_FRAMES, preview, write_spritesheet, write_thumbnail
 
 PREVIEW_SECONDS = 1.0
@@ -41,6 +41,8 @@ class PipelineRuntime:
         if pipeline is None:
             message = f"this worker does not hold the model {spec.model!r}"
             raise RunFailed(ErrorCode.MODEL_UNAVAILABLE, message, retry=True)
+        if spec.task == STYLE:
+            return self.learn(pipeline, spec, inputs, workdir / "weights.safetensors", on_step)
         clip = render(pipeline, spec, inputs, on_step)
         on_step("encode", 0, 0)
         started = time.monotonic()
@@ -64,6 +66,23 @@ class PipelineRuntime:
             prompt_tokens_max=clip.prompt_tokens_max,
             prompt_truncated=clip.prompt_truncated,
             timings={**clip.timings, "encode": time.monotonic() - started},
+        )
+
+    def learn(self, pipeline: LumierePipeline, spec: JobSpec, inputs: Inputs, path: Path, on_step: OnStep) -> Rendering:
+        """Learns the style of a spec's picture; its file at `path`."""
+        started = time.monotonic()
+        with translated_errors():
+            learn_style(pipeline, spec, inputs, path, lambda info: on_step(info.stage, info.step, info.steps))
+        free_memory()
+        return Rendering(
+            path=path,
+            width=spec.width,
+            height=spec.height,
+            num_frames=spec.num_frames,
+            fps=spec.fps,
+            dtype=self.dtype,
+            upscale="",
+            timings={"train": time.monotonic() - started},
         )
 
 

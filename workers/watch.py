@@ -10,7 +10,7 @@ from service.jobs.attempts import Attempts, Progress, Verdict
 from service.jobs.connection import RedisUnavailable
 from service.jobs.contract import ErrorCode, Job, JobError, JobResult
 from service.settings import Settings
-from service.storage import Storage, StorageError, video_key
+from service.storage import Storage, StorageError, output_key
 from workers.messages import Done, Failed, FromHorse, Run, Stepped, Stop, Stopped
 from workers.progress import ProgressMeter
 from workers.shutdown import Shutdown
@@ -198,7 +198,7 @@ def settle(job: Job, end: End, attempts: Attempts, storage: Storage, shutdown: S
         break
     if not accepted or end.ending is Ending.NOTHING:
         try:
-            storage.remove(video_key(job.id, job.attempt))
+            storage.remove(output_key(job.spec.task, job.id, job.attempt))
         except StorageError as error:
             log.warning("%s attempt %d: its video stays behind: %s", job.id, job.attempt, error)
 

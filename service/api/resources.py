@@ -21,6 +21,7 @@ from service.jobs.record import JobRecords
 from service.jobs.retention import run_sweeper
 from service.settings import Settings
 from service.storage import Storage
+from service.styles.records import StyleRecords
 from service.telemetry.traces import current_traceparent
 from service.uploads.records import FileRecords
 from service.webhooks.run import run_webhooks
@@ -50,6 +51,11 @@ class Resources:
     def files(self) -> FileRecords:
         """The uploads that the account of these records may see."""
         return FileRecords(self.records.redis, self.records.policy.retention_seconds, self.records.account.owner)
+
+    @property
+    def styles(self) -> StyleRecords:
+        """The styles that the account of these records may see."""
+        return StyleRecords(self.records.redis, self.records.account.owner)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ import httpx
 
 Video = Mapping[str, Any]
 """The Video object as the service sent it."""
+Style = Mapping[str, Any]
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 PATIENCE_SECONDS = 120.0
@@ -89,6 +90,26 @@ class Service:
                 if error.status != 409 or time.monotonic() > give_up:
                     raise
                 time.sleep(error.retry_after or 1.0)
+
+    def create_style(self, fields: Mapping[str, str], image: Path) -> Style:
+        """Have a style learned from a picture. Repeats find the one that the first has made."""
+        try:
+            parts = {"image": (image.name, image.read_bytes())}
+        except OSError as error:
+            raise ServiceError(f"cannot read {error.filename}: {error.strerror}") from error
+        return self.ask("POST", "/v1/styles", data=dict(fields), files=parts, timeout=UPLOAD_TIMEOUT)
+
+    def style(self, name: str) -> Style:
+        return self.ask("GET", f"/v1/styles/{segment(name)}")
+
+    def styles(self) -> list[Style]:
+        return list(self.ask("GET", "/v1/styles")["data"])
+
+    def delete_style(self, name: str) -> Style:
+        return self.ask("DELETE", f"/v1/styles/{segment(name)}")
+
+    def models(self) -> list[Mapping[str, Any]]:
+        return list(self.ask("GET", "/v1/models")["data"])
 
     def videos(self, limit: int) -> list[Video]:
         """The latest videos, newest first."""

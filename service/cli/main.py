@@ -16,6 +16,7 @@ from service.cli.generate import TASKS, as_json, given, make_video
 from service.cli.inputs import parts_of
 from service.cli.jobs import AsJson, Url, jobs
 from service.cli.keys import keys
+from service.cli.styles import styles
 from service.cli.usage import show_usage
 from service.settings import SettingsError, load_settings
 from service.stack import serve as stack
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
+app.add_typer(styles, name="styles")
 app.command("usage")(show_usage)
 
 
@@ -120,7 +122,7 @@ def generate(
     feather: Annotated[float | None, typer.Option(help="Soft border of the mask.")] = None,
     resize: Annotated[str | None, typer.Option(help="cover, contain or stretch.")] = None,
     loop: Annotated[bool | None, typer.Option("--loop", help="A cinemagraph's end leads to its beginning.")] = None,
-    style: Annotated[str | None, typer.Option(help="One of the model's styles.")] = None,
+    style: Annotated[str | None, typer.Option(help="One of the model's styles, or of yours.")] = None,
     strength: Annotated[float | None, typer.Option(help="How far stylize leaves its source, 0 to 1.")] = None,
     style_strength: Annotated[float | None, typer.Option(help="How much of the style, 0 to 1.")] = None,
     model: Annotated[str | None, typer.Option(help="Model id.")] = None,

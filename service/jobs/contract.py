@@ -11,12 +11,15 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from service.jobs.admission import Limit
 
 JOB_ID = re.compile(r"video_[a-z2-7]{26}")
 
 Task = Literal["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"]
+STYLE = "style"
+"""What a job does that makes no video, but learns a style from a picture."""
 Resize = Literal["cover", "contain", "stretch"]
 """How an input of another shape becomes a frame: cut to it, fitted into it with borders, or distorted."""
 
@@ -73,7 +76,7 @@ Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 class MediaRef(Contract):
     """An input that was validated and stored; `key` is one of `service.storage`."""
 
-    key: str = Field(pattern=r"^(uploads|videos)/[A-Za-z0-9._/-]{1,200}$")
+    key: str = Field(pattern=r"^(uploads|videos|styles)/[A-Za-z0-9._/-]{1,200}$")
     media_type: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(ge=1)
@@ -99,12 +102,21 @@ class Box(Contract):
     @model_validator(mode="after")
     def has_duration(self) -> Self:
         if self.end is not None and self.end <= (self.start or 0):
-            raise ValueError("end must be later than start")
+            raise PydanticCustomError("fields_conflict", "end must be later than start")
         return self
 
 
 class Margins(Contract):
-    """What is added around the source, in fractions of the finished frame."""
+    """What is added around the source, in fractions of the finished frame; at least one is greater than 0."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [side], "properties": {side: {"exclusiveMinimum": 0}}}
+                for side in ("left", "top", "right", "bottom")
+            ]
+        }
+    )
 
     left: Fraction = 0.0
     top: Fraction = 0.0
@@ -114,13 +126,21 @@ class Margins(Contract):
     @model_validator(mode="after")
     def leaves_room(self) -> Self:
         if self.left + self.right >= 1 or self.top + self.bottom >= 1:
-            raise ValueError("the margins leave no room for the source")
+            raise PydanticCustomError("fields_conflict", "the margins leave no room for the source")
         if not (self.left or self.right or self.top or self.bottom):
             raise ValueError("at least one margin must be greater than 0")
         return self
 
 
-class TextToVideoOptions(Contract):
+class InStyle(Contract):
+    """`style`: one of the model's, or one that was learned; then its weights are given."""
+
+    style: str | None = Field(None, min_length=1, max_length=100)
+    style_strength: Fraction = 1.0
+    style_weights: MediaRef | None = None
+
+
+class TextToVideoOptions(InStyle):
     task: Literal["text-to-video"] = "text-to-video"
 
 
@@ -166,14 +186,12 @@ class CinemagraphOptions(Contract):
         return self
 
 
-class StylizeOptions(Contract):
+class StylizeOptions(InStyle):
     """A source video made anew after the prompt (`strength`), a named style (`style_strength`), or both."""
 
     task: Literal["stylize"] = "stylize"
     video: MediaRef | None = None
-    style: str | None = Field(None, min_length=1, max_length=100)
     strength: Fraction = 0.6
-    style_strength: Fraction = 1.0
 
     @model_validator(mode="after")
     def has_source(self) -> Self:
@@ -182,8 +200,17 @@ class StylizeOptions(Contract):
         return self
 
 
+class StyleOptions(Contract):
+    """A style learned from `image`, for the record `style_id`. shows: what is in the image, without its style."""
+
+    task: Literal["style"] = "style"
+    image: MediaRef
+    style_id: str = Field(pattern=r"^style_[a-z2-7]{26}$")
+    shows: str = Field("", max_length=32_000)
+
+
 Options = Annotated[
-    TextToVideoOptions | ImageToVideoOptions | InpaintOptions | CinemagraphOptions | StylizeOptions,
+    TextToVideoOptions | ImageToVideoOptions | InpaintOptions | CinemagraphOptions | StylizeOptions | StyleOptions,
     Field(discriminator="task"),
 ]
 
@@ -191,7 +218,7 @@ Options = Annotated[
 class JobSpec(Contract):
     """What a job asks for. Defaults and the seed are resolved before a job is accepted."""
 
-    task: Task = "text-to-video"
+    task: Task | Literal["style"] = "text-to-video"
     options: Options | None = None
     """What this task asks for beside the fields below; None only where there is nothing."""
     model: str = Field(min_length=1, max_length=200)
@@ -225,6 +252,8 @@ class JobSpec(Contract):
     @property
     def shape(self) -> str:
         """Jobs of the same shape take about the same time per step."""
+        if self.task == STYLE:
+            return STYLE
         return f"{self.width}x{self.height}x{self.num_frames}"
 
 

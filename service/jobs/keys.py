@@ -22,6 +22,7 @@ SPEED = f"{PREFIX}speed"  # hash: seconds per step by model and shape, seconds p
 REAPER = f"{PREFIX}reaper"  # hash: when a reaper last passed, and until when none may expire leases
 TOTALS = f"{PREFIX}totals"  # hash: counters since this Redis was set up
 FILES = f"{PREFIX}files"  # zset: id of an uploaded file by time of creation (µs)
+STYLES = f"{PREFIX}styles"  # zset: id of a style that was learned, or is, by time of creation (µs)
 API_KEYS = f"{PREFIX}keys"  # zset: key id by time of creation (s)
 API_KEYS_USED = f"{PREFIX}keys:used"  # zset: key id by time of its last use (s)
 WEBHOOKS = f"{PREFIX}webhooks"  # zset: id of an endpoint by time of creation (µs)
@@ -40,6 +41,16 @@ def events(job_id: str) -> str:
 def file(file_id: str) -> str:
     """hash: what is known of an uploaded file."""
     return f"{PREFIX}file:{file_id}"
+
+
+def style(style_id: str) -> str:
+    """hash: what is known of a style; its weights once its job has completed."""
+    return f"{PREFIX}style:{style_id}"
+
+
+def style_names(owner: str) -> str:
+    """hash: the ids of one owner's styles by name."""
+    return f"{PREFIX}owner:{owner}:styles"
 
 
 def webhook(endpoint_id: str) -> str:

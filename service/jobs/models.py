@@ -45,7 +45,7 @@ class ModelCard(Card):
     limits: ModelLimits
     upscale: str = "none"
     styles: tuple[str, ...] = ()
-    """The names of the styles that `stylize` knows."""
+    """The names of its styles; those beside it (`styles/NAME/weights.safetensors`) where the file does not say."""
     folder: Path
 
     @model_validator(mode="after")
@@ -71,11 +71,21 @@ def read_card(folder: Path) -> ModelCard:
     except OSError as error:
         raise CatalogueError(f"model folder {folder}: cannot read lumiere.json: {error.strerror}") from None
     try:
-        return ModelCard.model_validate({**JsonObject.model_validate_json(text).root(), "folder": folder})
+        said = {"styles": styles_beside(folder), **JsonObject.model_validate_json(text).root()}
+        return ModelCard.model_validate({**said, "folder": folder})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
         raise CatalogueError(f"{path}: {field}: {first['msg']}") from None
+
+
+def style_slug(name: str) -> str:
+    """A style's name as folders have it: "Melting gold" is "melting-gold"."""
+    return "-".join(name.lower().split())
+
+
+def styles_beside(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.parent.name for path in folder.glob("styles/*/weights.safetensors")))
 
 
 class JsonObject(BaseModel):

@@ -12,6 +12,7 @@ from service.jobs import keys
 from service.jobs.admission import EVERYBODY, Account, Limit, Priority, QuotaExceeded, Trace
 from service.jobs.connection import connect, redis_errors, script
 from service.jobs.contract import (
+    STYLE,
     Accepted,
     ErrorCode,
     Job,
@@ -250,7 +251,8 @@ class JobRecords:
     async def list(
         self, *, after: str | None = None, limit: int = 20, newest_first: bool = True, states: Sequence[JobState] = ()
     ) -> Sequence[Job]:
-        """Up to `limit` jobs by time of creation, beginning behind the job `after`. An unknown `after` gives none.
+        """Up to `limit` jobs that make videos by time of creation, beginning behind the job `after`. An unknown `after`
+        gives none.
 
         `states`: only jobs in one of these, all when empty.
         """
@@ -271,7 +273,11 @@ class JobRecords:
                 gone = [job_id for job_id, job in zip(page, jobs, strict=True) if job is None]
                 if gone:  # their records have expired
                     await self.redis.zrem(index, *gone)
-                found += [job for job in jobs if job is not None and (not states or job.state in states)]
+                found += [
+                    job
+                    for job in jobs
+                    if job is not None and job.spec.task != STYLE and (not states or job.state in states)
+                ]
                 rank += len(page) - len(gone)
         return found[:limit]
 

@@ -10,6 +10,7 @@ from service.jobs import keys
 from service.jobs.connection import RedisUnavailable, redis_errors
 from service.jobs.record import JobRecords
 from service.storage import Storage, StorageError, StoredObject
+from service.styles.records import StyleRecords
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,10 @@ async def sweep(records: JobRecords, storage: Storage, now: datetime | None = No
         if await is_forgotten(upload, records, now):
             await storage.delete(upload.key)
             swept += 1
+    async for weights in storage.objects("styles"):
+        if await is_no_style(weights, records, now):
+            await storage.delete(weights.key)
+            swept += 1
     return swept
 
 
@@ -61,6 +66,13 @@ async def is_orphan(video: StoredObject, records: JobRecords, now: datetime) -> 
     if job is None:
         return age > timedelta(seconds=records.policy.retention_seconds)
     return job.state.terminal and (job.result is None or video.key not in job.result.keys)
+
+
+async def is_no_style(weights: StoredObject, records: JobRecords, now: datetime) -> bool:
+    """Whether the weights belong to no style; they are kept for a retention, as the record may have been lost."""
+    if now - weights.modified < timedelta(seconds=records.policy.retention_seconds):
+        return False
+    return not await StyleRecords(records.redis).stand_on(weights.key)
 
 
 async def is_forgotten(upload: StoredObject, records: JobRecords, now: datetime) -> bool:

@@ -1,5 +1,7 @@
 """Whatever dies, every accepted job ends in exactly one terminal state, with one result and one event."""
 
+import hashlib
+import io
 import signal
 from pathlib import Path
 
@@ -7,9 +9,11 @@ import psutil
 import redis
 
 from service.jobs import keys
-from service.jobs.contract import ErrorCode, JobState
+from service.jobs.contract import ErrorCode, JobState, MediaRef, StyleOptions
 from service.jobs.record import JobRecords
 from service.settings import Settings
+from service.storage import Storage, output_key
+from service.styles.records import StyleRecords
 from tests.workers.conftest import StartWorker, WorkerProcess
 from tests.workers.watching import (
     assert_completed_once,
@@ -129,3 +133,29 @@ async def test_a_job_lost_between_pop_and_claim_is_dispatched_anew(
     job = await until_ended(records, accepted.job.id)
     assert_completed_once(job, settings, blocking)
     assert blocking.llen(queue.rq_popped) == 0
+
+
+async def test_a_job_that_learns_a_style_survives_its_worker_and_stores_its_weights_once(
+    records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
+) -> None:
+    image = MediaRef(key="uploads/style", media_type="image/png", sha256=hashlib.sha256(b"png").hexdigest(), bytes=3)
+    Storage.open(settings).put_file(io.BytesIO(b"png"), image.key)
+    styles = StyleRecords(records.redis)
+    style, _ = await styles.claim(name="mine", model="lumiere-mini", prompt="", content="c")
+    options = StyleOptions(image=image, style_id=style.id)
+    asked = scripted(steps=30, step_seconds=0.04).model_copy(update={"task": "style", "options": options})
+    first = start_worker()
+    job_id = (await records.accept(asked)).job.id
+    await until_step(records, job_id, 3)
+    first.kill()
+    start_worker()
+
+    job = await until_ended(records, job_id)
+
+    assert job.state is JobState.COMPLETED and job.attempt == 2 and job.result is not None
+    assert job.result.path == output_key("style", job_id, 2)
+    learned = await styles.get(style.id)
+    assert learned is not None and learned.weights is not None
+    assert (learned.key, learned.sha256) == (job.result.path, job.result.sha256)
+    assert [path.name for path in (settings.data_dir / "styles").rglob("*.safetensors")] == ["a2.safetensors"]
+    assert terminal_rows(job_id, blocking) == (1, 1)

@@ -1,7 +1,7 @@
 """From a job's spec and its input files to a clip, for every task, with real files and a real pipeline."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -9,10 +9,10 @@ from PIL import Image
 
 from model.pipeline import LumierePipeline
 from model.video_io import write_mp4
-from service.jobs.contract import JobSpec, MediaRef
+from service.jobs.contract import JobSpec, MediaRef, Task
 from tests.jobs.examples import example_spec
 from workers.inputs import Inputs
-from workers.pipeline_calls import TASKS
+from workers.pipeline_calls import TASKS, learn_style
 
 SIZE = {"width": 32, "height": 32, "num_inference_steps": 2, "num_frames": 6, "fps": 8}
 MEDIA = MediaRef(key="uploads/x", media_type="image/png", sha256="0" * 64, bytes=1)
@@ -57,7 +57,7 @@ def painted(folder: Path, columns: slice, size: int = 32) -> Path:
 
 
 def test_every_task_of_the_contract_has_its_call() -> None:
-    assert set(TASKS) == set(JobSpec.model_fields["task"].annotation.__args__)  # type: ignore[union-attr]
+    assert set(TASKS) == set(get_args(Task))
 
 
 def test_text_to_video(pipeline: LumierePipeline) -> None:
@@ -124,6 +124,20 @@ def test_cinemagraph(pipeline: LumierePipeline, picture: Path, tmp_path: Path) -
 
 def test_stylize_a_video(pipeline: LumierePipeline, film: Path) -> None:
     assert len(frames_of(pipeline, spec_of("stylize", video=MEDIA, strength=0.5), Inputs(video=film))) == 6
+
+
+def test_a_style_is_learned_and_used_by_its_file(pipeline: LumierePipeline, picture: Path, tmp_path: Path) -> None:
+    learning = spec_of("style", image=MEDIA, style_id="style_" + "a" * 26, shows="a cat")
+    steps: list[int] = []
+    learn_style(pipeline, learning, Inputs(image=picture), tmp_path / "weights", lambda info: steps.append(info.step))
+    assert steps == [1, 2]
+
+    plain = frames_of(pipeline, spec_of("text-to-video"), Inputs())
+    for task in ("text-to-video", "stylize"):
+        spec = spec_of(task, style="mine", style_weights=MEDIA)
+        assert not np.array_equal(frames_of(pipeline, spec, Inputs(style=tmp_path / "weights")), plain)
+    unused = spec_of("text-to-video", style="mine", style_weights=MEDIA, style_strength=0.0)
+    assert np.array_equal(frames_of(pipeline, unused, Inputs(style=tmp_path / "weights")), plain)
 
 
 def test_inputs_that_cannot_be_used_are_named(pipeline: LumierePipeline, tmp_path: Path, picture: Path) -> None:

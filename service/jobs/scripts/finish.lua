@@ -15,7 +15,17 @@ local function learn(field, seconds)
   redis.call('HSET', SPEED, field, string.format('%.9g', seconds))
 end
 
+-- A style outlives the job that has learned it. One that was deleted meanwhile is not brought back.
+local function keep_style()
+  local spec, made = cjson.decode((fields(id, 'spec'))), cjson.decode(result)
+  local style = spec.task == 'style' and PREFIX .. 'style:' .. spec.options.style_id
+  if style and redis.call('EXISTS', style) == 1 then
+    redis.call('HSET', style, 'key', made.path, 'sha256', made.sha256, 'bytes', made.bytes)
+  end
+end
+
 if state == 'completed' then
+  keep_style()
   local started, steps, cost, shape, model = fields(id, 'started_ms', 'steps_total', 'cost', 'shape', 'model')
   local seconds = math.max(now_ms() - tonumber(started), 1) / 1000
   learn(shape, seconds / math.max(tonumber(steps), 1))
