@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from model.clip import Clip
     from model.conditioning import Box
+    from model.video_io import Chroma
 
 SHIPPED = Path(__file__).parent / "weights" / "lumiere-mini"
 
@@ -55,6 +56,7 @@ class Request:
     style: str | None
     strength: float
     style_strength: float
+    chroma: "Chroma"
 
 
 def find_model(model: str | None, model_dirs: list[Path]) -> Path:
@@ -99,6 +101,12 @@ def parse_keyframe(text: str) -> tuple[int, Path]:
     return int(frame), Path(path)
 
 
+def parse_chroma(text: str) -> "Chroma":
+    if text == "4:2:0" or text == "4:4:4":
+        return text
+    raise ValueError(f"chroma must be 4:2:0 or 4:4:4, got {text!r}")
+
+
 def task_and_prompt(words: list[str]) -> tuple[str, str]:
     """`PROMPT` or `TASK PROMPT`."""
     if len(words) == 2 and words[0] in TASKS:
@@ -132,6 +140,7 @@ def generate(
     style: Annotated[str | None, typer.Option(help="One of the model's styles.")] = None,
     strength: Annotated[float, typer.Option(help="How far stylize leaves its source, 0 to 1.")] = 0.6,
     style_strength: Annotated[float, typer.Option(help="How much of the style, 0 to 1.")] = 1.0,
+    chroma: Annotated[str, typer.Option(help="4:2:0, or 4:4:4: sharper colours, fewer players.")] = "4:2:0",
     model: Annotated[str | None, typer.Option(help="Model folder, or id of one of LUMIERE_MODEL_DIRS.")] = None,
     model_dirs: Annotated[str, typer.Option(envvar="LUMIERE_MODEL_DIRS", hidden=True)] = str(SHIPPED),
 ) -> None:
@@ -162,6 +171,7 @@ def generate(
             style=style,
             strength=strength,
             style_strength=style_strength,
+            chroma=parse_chroma(chroma),
         )
         if not output.parent.is_dir():
             raise ValueError(f"output: {output.parent} is not a folder")
@@ -212,7 +222,7 @@ def make_video(request: Request, folder: Path, output: Path, console: Console) -
         clip = run_task(pipeline, request, float(rate), shared)
         bar.update(task, description="encode")
         started = time.perf_counter()
-        write_mp4(clip.frames, output, rate)
+        write_mp4(clip.frames, output, rate, chroma=request.chroma)
         timings |= clip.timings | {"encode": time.perf_counter() - started}
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in timings.items())
     cut = f"; the prompt was cut off after {clip.prompt_tokens_max} tokens" if clip.prompt_truncated else ""

@@ -1,7 +1,8 @@
 """MP4 files: written so that every browser plays them and no reader ever sees half of one, and read back.
 
-H.264 in yuv420p with the index in front. Colours are converted *and* tagged as BT.709: tags alone shift them by up to
-40/255, and untagged files are guessed at by players.
+H.264 in yuv420p with the index in front; on demand in yuv444p, which keeps all colours and which not all browsers
+play. Colours are converted *and* tagged as BT.709: tags alone shift them by up to 40/255, and untagged files are
+guessed at by players.
 """
 
 import math
@@ -10,16 +11,21 @@ import tempfile
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from einops import rearrange
 from numpy.typing import NDArray
 from PIL import Image
 
 Frames = NDArray[np.uint8]
 """RGB frames, (t, h, w, 3)."""
+
+Chroma = Literal["4:2:0", "4:4:4"]
+"""Colour for each block of 2x2 pixels, as every player knows it, or for each pixel."""
+PIXEL_FORMATS: dict[Chroma, str] = {"4:2:0": "yuv420p", "4:4:4": "yuv444p"}
 
 READABLE = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2", "protocol_whitelist": "file"}
 
@@ -39,12 +45,24 @@ def check_frames(frames: Frames) -> None:
         raise ValueError(f"height and width must be even for H.264, got {frames.shape[1]}x{frames.shape[2]}")
 
 
-def write_mp4(frames: Frames, path: str | os.PathLike[str], fps: float | Fraction, *, crf: float = 18) -> None:
+def default_crf(height: int, width: int) -> int:
+    """x264's quality by size: what is lost is seen most in small frames, and bits cost most in large ones."""
+    return next((crf for side, crf in ((256, 10), (512, 14)) if height * width <= side**2), 18)
+
+
+def write_mp4(
+    frames: Frames,
+    path: str | os.PathLike[str],
+    fps: float | Fraction,
+    *,
+    crf: float | None = None,
+    chroma: Chroma = "4:2:0",
+) -> None:
     """Writes uint8 RGB `frames` (t, h, w, 3), even sides, as H.264. `path` appears whole or not at all, also after a
     power cut.
 
-    crf: x264's quality, 0 (lossless) to 51. Raises ValueError for frames or rates that cannot be written, OSError
-        from the disk.
+    crf: x264's quality, 0 (lossless) to 51; None goes by the size. Raises ValueError for frames or rates that cannot
+        be written, OSError from the disk.
     """
     check_frames(frames)
     rate = exact_fps(fps)
@@ -52,7 +70,7 @@ def write_mp4(frames: Frames, path: str | os.PathLike[str], fps: float | Fractio
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".mp4", dir=path.parent)
     os.close(descriptor)
     try:
-        encode(frames, temporary, rate, crf)
+        encode(frames, temporary, rate, default_crf(*frames.shape[1:3]) if crf is None else crf, chroma)
         os.chmod(temporary, 0o644)
         sync(temporary)
         os.replace(temporary, path)
@@ -63,11 +81,12 @@ def write_mp4(frames: Frames, path: str | os.PathLike[str], fps: float | Fractio
     sync(path.parent)
 
 
-def encode(frames: Frames, path: str, rate: Fraction, crf: float) -> None:
+def encode(frames: Frames, path: str, rate: Fraction, crf: float, chroma: Chroma) -> None:
+    pixel_format = PIXEL_FORMATS[chroma]
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixel_format
         stream.codec_context.time_base = 1 / rate
         stream.codec_context.colorspace = Colorspace.ITU709
         stream.codec_context.color_primaries = ColorPrimaries.BT709
@@ -75,7 +94,10 @@ def encode(frames: Frames, path: str, rate: Fraction, crf: float) -> None:
         stream.codec_context.color_range = ColorRange.MPEG
         for index, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+                format=pixel_format,
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=Interpolation.AREA,  # of the chroma: each block's mean
             )
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(stream.encode(frame))

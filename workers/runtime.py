@@ -48,7 +48,7 @@ class PipelineRuntime:
         started = time.monotonic()
         path = workdir / "video.mp4"
         with translated_errors():
-            write_mp4(clip.frames, path, spec.fps)
+            write_mp4(clip.frames, path, spec.fps, chroma=spec.chroma)
             thumbnail = write_thumbnail(clip.frames, workdir / "thumbnail.webp")
             spritesheet = write_spritesheet(clip.frames, workdir / "spritesheet.jpg")
         frames, height, width = clip.frames.shape[:3]

@@ -125,6 +125,7 @@ def generate(
     style: Annotated[str | None, typer.Option(help="One of the model's styles, or of yours.")] = None,
     strength: Annotated[float | None, typer.Option(help="How far stylize leaves its source, 0 to 1.")] = None,
     style_strength: Annotated[float | None, typer.Option(help="How much of the style, 0 to 1.")] = None,
+    chroma: Annotated[str | None, typer.Option(help="4:2:0, or 4:4:4: sharper colours, fewer players.")] = None,
     model: Annotated[str | None, typer.Option(help="Model id.")] = None,
     url: Url = "",
     local: Annotated[bool, typer.Option("--local", help="Run the pipeline here, without a service.")] = False,
@@ -150,6 +151,7 @@ def generate(
         style=style,
         strength=strength,
         style_strength=style_strength,
+        chroma=chroma,
         model=model,
     )
     files = given(image=image, video=video, mask=mask)

@@ -22,6 +22,8 @@ STYLE = "style"
 """What a job does that makes no video, but learns a style from a picture."""
 Resize = Literal["cover", "contain", "stretch"]
 """How an input of another shape becomes a frame: cut to it, fitted into it with borders, or distorted."""
+Chroma = Literal["4:2:0", "4:4:4"]
+"""Colours of the file: one for each 2x2 pixels, as every player knows it, or one for each pixel."""
 
 
 def new_job_id() -> str:
@@ -231,6 +233,7 @@ class JobSpec(Contract):
     height: int = Field(ge=8, le=8192)
     num_inference_steps: int = Field(ge=1, le=10_000)
     guidance_scale: float = Field(ge=0, le=1000, allow_inf_nan=False)
+    chroma: Chroma = "4:2:0"
     metadata: dict[str, str] = Field(default_factory=dict)
     """The client's own labels; given back, never read."""
     remixed_from: str | None = None

@@ -118,3 +118,51 @@ def test_contact_sheet_reads_row_by_row():
     assert sheet.shape == (8, 18, 3)
     assert sheet[0, ::6, 0].tolist() == [0, 1, 2]
     assert sheet[4, ::6, 0].tolist() == [3, 4, 255]
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.square(one.astype(float) - other).mean()))
+
+
+def hard_edges(frames: int = 12, size: int = 128) -> np.ndarray:
+    """Saturated shapes on a smooth ground, on the right half in motion: the worst for colours of 2x2 pixels."""
+    y, x = np.mgrid[:size, :size]
+    clip = np.empty((frames, size, size, 3), np.uint8)
+    for t in range(frames):
+        clip[t] = np.stack([x, y, 255 - x], -1) // 2 + 60
+        clip[t][(x - 33) ** 2 + (y - 60) ** 2 < 400] = (220, 20, 30)
+        clip[t][(x - 90) ** 2 + (y - 40 - 3 * t) ** 2 < 300] = (20, 60, 230)
+    return clip
+
+
+def test_the_first_frame_is_kept_to_40_db_with_a_colour_for_each_pixel(tmp_path):
+    frames = hard_edges()
+
+    write_mp4(frames, tmp_path / "full.mp4", 16, chroma="4:4:4")
+    write_mp4(frames, tmp_path / "half.mp4", 16)
+
+    full, half = (read_mp4(tmp_path / name)[0] for name in ("full.mp4", "half.mp4"))
+    assert psnr(full[0], frames[0]) >= 42
+    assert psnr(half[0], frames[0]) >= 31  # all that 4:2:0 can keep of such edges
+    luma = np.array([0.2126, 0.7152, 0.0722])
+    assert psnr(half[0] @ luma, frames[0] @ luma) >= 40
+
+
+def test_what_stands_still_stands_still_in_the_file(tmp_path):
+    """Of a cinemagraph: every decoded frame against the first one."""
+    write_mp4(hard_edges(40), tmp_path / "clip.mp4", 16)
+
+    still = read_mp4(tmp_path / "clip.mp4")[0][:, :, :56].astype(float)
+
+    assert np.square(still - still[0]).mean((1, 2, 3)).max() <= 255**2 / 10**4.5  # 45 dB
+
+
+def test_a_video_that_was_decoded_is_kept_to_42_db(tmp_path):
+    """Outside of the hole of an inpainted video, whose source was 4:2:0 already."""
+    write_mp4(hard_edges(), tmp_path / "source.mp4", 16, crf=18)
+    source, _ = read_mp4(tmp_path / "source.mp4")
+
+    write_mp4(source, tmp_path / "again.mp4", 16)
+
+    again, _ = read_mp4(tmp_path / "again.mp4")
+    assert min(psnr(one, other) for one, other in zip(again, source, strict=True)) >= 42
