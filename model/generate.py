@@ -102,9 +102,10 @@ def parse_keyframe(text: str) -> tuple[int, Path]:
 
 
 def parse_chroma(text: str) -> "Chroma":
-    if text == "4:2:0" or text == "4:4:4":
-        return text
-    raise ValueError(f"chroma must be 4:2:0 or 4:4:4, got {text!r}")
+    choices: dict[str, Chroma] = {"4:2:0": "4:2:0", "4:4:4": "4:4:4"}
+    if text not in choices:
+        raise ValueError(f"chroma must be {' or '.join(choices)}, got {text!r}")
+    return choices[text]
 
 
 def task_and_prompt(words: list[str]) -> tuple[str, str]:
