@@ -39,7 +39,7 @@ class ImageModelConfig:
     head_width: int = 64
     text_width: int = 128
     size: int = 32
-    shift: float = 1.5
+    shift: float = 3.0
     data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=32, frames=1, stills=True))
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=6600, learning_rate=1.5e-3, ema_decay=0.999))
 

@@ -1,5 +1,5 @@
-"""The super-resolution stage: from 64 to 256 pixels, on few frames of the world, with the low resolution made worse in
-the ways in which a base model is: a little soft, a little noisy.
+"""The super-resolution stage: from 32 to 128 pixels, on few frames of the world, with the low resolution made worse in
+the ways in which a base model is: drawn by the image model itself from noised frames, a little soft, a little noisy.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,11 +14,11 @@ from einops import rearrange
 from torch import Tensor
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
-from model.folding import fold
+from model.folding import fold, unfold
 from model.super_resolution import Settings, SuperResolution, enlarge
 from model.training.batches import Batch, BatchConfig, batch_loader, make_batch
-from model.training.flow import flow_loss, mixed_precision, noised, sample_times
-from model.training.image_model import load_text_encoder, save_picture_row
+from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
+from model.training.image_model import PATCH, folded_stills, load_text_encoder, save_picture_row
 from model.training.session import Schedule, Session
 
 HELD_OUT_SEED = 990_001
@@ -26,20 +26,24 @@ HELD_OUT_SEED = 990_001
 
 @dataclass(frozen=True)
 class SuperResolutionConfig:
-    channels: tuple[int, ...] = (48, 72, 96)
+    channels: tuple[int, ...] = (64, 96, 128)
     head_width: int = 64
     text_width: int = 128
     scale: int = 4
-    patch: int = 8
-    residual_spread: float = 0.12
+    patch: int = 4
+    residual_spread: float = 0.17
     crop: int = 128
     """Side of the square that is cut out of the frames: the network is convolutional but for its coarsest level."""
-    shift: float = 1.0
+    shift: float = 20.0
     augmentation: float = 0.15
     """The most noise that is added to the low resolution."""
     softness: float = 0.6
     """The largest share of a blurred copy in the low resolution."""
-    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=2, frames=6, size=256, seed=3))
+    redrawn: float = 0.75
+    """Share of the clips whose low resolution is the image model's estimate."""
+    redrawn_from: float = 0.65
+    """The highest noise level that it estimates from."""
+    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=2, frames=4, size=128, seed=3))
     schedule: Schedule = field(
         default_factory=lambda: Schedule(steps=3000, learning_rate=1e-3, sample_every=250, ema_decay=0.995)
     )
@@ -97,15 +101,29 @@ def degraded(low: Tensor, softness: Tensor, augmentation: Tensor, generator: tor
     return soft + augmentation.view(rows) * torch.randn(low.shape, generator=generator).to(low)
 
 
+@torch.no_grad()
+def redraw(painter: UNet2DConditionModel, low: Tensor, level: Tensor, text: Tensor, noise: Tensor) -> Tensor:
+    """Clips (n, 3, t, h, w) as the image model sees them when they are noised to `level` (n,): right where it is sure,
+    its own guess where it is not. All frames of a clip get the same `noise` (n, cells, h', w'), so that errors stay.
+    """
+    frames = low.shape[2]
+    levels = level.repeat_interleave(frames)
+    noisy = noised(folded_stills(low), noise.repeat_interleave(frames, 0), levels)
+    guess = painter(noisy, levels * TIMESTEPS, text.repeat_interleave(frames, 0)).sample.clamp(-1, 1)
+    stills = unfold(guess.unsqueeze(2), PATCH).squeeze(2)
+    return rearrange(stills, "(n t) c h w -> n c t h w", t=frames)
+
+
 def train_super_resolution(
     config: SuperResolutionConfig, folder: Path, device: str = "cpu", stop_after: float | None = None
 ) -> dict[str, Sharpness]:
-    """Trains (or goes on training), writes `super_resolution/` below `folder`, which already holds the text encoder,
-    and returns how sharp it and bicubic interpolation are on held-out clips.
+    """Trains (or goes on training), writes `super_resolution/` below `folder`, which already holds the text encoder
+    and the image model, and returns how sharp it and bicubic interpolation are on held-out clips.
     """
     torch.manual_seed(config.data.seed)
     encoder, tokenizer = load_text_encoder(folder)
     encoder.to(device)
+    painter = UNet2DConditionModel.from_pretrained(folder / "unet2d", local_files_only=True).to(device).eval()
     held_out = held_out_clips(config, tokenizer, device)  # paints the sprites, before the loader is forked
     network = build_network(config).to(device).eval()
     session = Session(folder / "super-resolution", dict(network.named_parameters()), config.schedule)
@@ -118,10 +136,15 @@ def train_super_resolution(
         softness, augmentation = (
             limit * torch.rand(n, generator=generator).to(device) for limit in (config.softness, config.augmentation)
         )
-        low = degraded(low_resolution(pixels, config.scale), softness, augmentation, generator)
+        text = encoder(batch.tokens.to(device)).last_hidden_state
+        low = low_resolution(pixels, config.scale)
+        drawn_from = config.redrawn_from * torch.rand(n, generator=generator).to(device)
+        cells = (3 * PATCH**2, low.shape[-2] // PATCH, low.shape[-1] // PATCH)
+        drawn = redraw(painter, low, drawn_from, text, torch.randn(n, *cells, generator=generator).to(device))
+        is_drawn = torch.rand(n, 1, 1, 1, 1, generator=generator).to(device) < config.redrawn
+        low = degraded(torch.where(is_drawn, drawn, low), softness, augmentation, generator)
         clean = network.to_residual(pixels, network.interpolated(low))
         salience = fold(batch.salience[cut].expand_as(pixels), config.patch).to(device)
-        text = encoder(batch.tokens.to(device)).last_hidden_state
         level = sample_times(n, config.shift, generator).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
         with mixed_precision(device):

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from model.super_resolution import SuperResolution
 from model.training.batches import BatchConfig
+from model.training.image_model import ImageModelConfig, build_image_unet
 from model.training.session import Schedule
 from model.training.super_resolution import (
     SuperResolutionConfig,
     degraded,
     low_resolution,
     random_square,
+    redraw,
     sharpness,
     train_super_resolution,
 )
@@ -36,6 +39,8 @@ def run(tmp_path_factory) -> Path:
     train_text_encoder(
         TextEncoderConfig(sentences=300, vocabulary=600, width=16, layers=1, heads=1, steps=2, batch=8), folder
     )
+    image_model = ImageModelConfig(channels=(16, 16), head_width=16, text_width=16)
+    build_image_unet(image_model).save_pretrained(folder / "unet2d")
     return folder
 
 
@@ -50,7 +55,21 @@ def test_it_begins_as_interpolation_and_learns(run):
     assert log[-1] < log[0]
     assert trained["super-resolution"].sharpness > trained["bicubic"].sharpness
     saved = SuperResolution.from_pretrained(run / "super_resolution")
-    assert (saved.config.scale, saved.config.patch_size) == (4, 8)
+    assert (saved.config.scale, saved.config.patch_size) == (4, 4)
+
+
+def test_every_frame_is_redrawn_at_the_level_and_with_the_noise_of_its_clip(run):
+    painter = UNet2DConditionModel.from_pretrained(run / "unet2d").eval()
+    low = torch.rand(2, 3, 3, 16, 16) * 2 - 1
+    text = torch.zeros(2, 32, 16)
+    noise = torch.randn(2, 48, 4, 4)
+
+    drawn = redraw(painter, low, torch.tensor([0.1, 0.6]), text, noise)
+    first_alone = redraw(painter, low[:1, :, :1], torch.tensor([0.1]), text[:1], noise[:1])
+
+    assert drawn.shape == low.shape
+    assert torch.allclose(drawn[:1, :, :1], first_alone, atol=1e-5)
+    assert drawn.abs().max() <= 1
 
 
 def test_crops_lie_on_whole_cells():
@@ -58,7 +77,7 @@ def test_crops_lie_on_whole_cells():
     seen = set()
     for seed in range(100):
         _, rows, columns = random_square(config, torch.Generator().manual_seed(seed))
-        assert rows.start % 8 == columns.start % 8 == 0
+        assert rows.start % 4 == columns.start % 4 == 0
         assert rows.stop - rows.start == columns.stop - columns.start == 32
         assert rows.start >= 0 and columns.stop <= 256
         seen.add((rows.start, columns.start))
