@@ -15,7 +15,7 @@ COPY model/__init__.py model/__init__.py
 COPY model/weights/lumiere-mini/lumiere.json model/weights/lumiere-mini/lumiere.json
 
 RUN useradd --create-home --uid 10001 lumiere && mkdir /data && chown lumiere /data
-USER lumiere
+USER 10001
 ENV LUMIERE_HOST=0.0.0.0 LUMIERE_PORT=8000 LUMIERE_DATA_DIR=/data
 EXPOSE 8000
 VOLUME /data

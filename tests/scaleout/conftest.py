@@ -23,7 +23,7 @@ def deployment(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with tempfile.TemporaryDirectory(prefix="lumiere-") as folder:  # short: a socket path has 107 characters at most
         redis_server = RedisServer(Path(folder))
         redis_server.start()
-        deployment = Deployment(tmp_path_factory.mktemp("deployment"), redis_server, s3.settings())
+        deployment = Deployment(tmp_path_factory.mktemp("deployment"), redis_server.url, s3.settings())
         try:
             deployment.start()
             yield deployment

@@ -18,7 +18,6 @@ from service.jobs.contract import JobState
 from service.settings import Settings
 from service.stack.serve import free_port, gateway_command
 from tests.model_folder import write_model_folder
-from tests.redis_server import RedisServer
 
 START_SECONDS = 60.0
 BUCKET = "videos"
@@ -66,12 +65,23 @@ class S3Server:
 
 
 class Deployment:
-    """Two gateways, and two workers with the scripted runtime (`tests.workers.scripted`)."""
+    """Gateways, and as many workers with the scripted runtime (`tests.workers.scripted`).
 
-    def __init__(self, folder: Path, redis_server: RedisServer, storage: Mapping[str, str]) -> None:
-        self.redis: redis.Redis = connect_blocking(redis_server.url)
+    worker_redis_url: where the workers find Redis, if not where the gateways do.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        redis_url: str,
+        storage: Mapping[str, str],
+        *,
+        parts: int = 2,
+        worker_redis_url: str | None = None,
+    ) -> None:
+        self.redis: redis.Redis = connect_blocking(redis_url)
         common: dict[str, Any] = {
-            "redis_url": redis_server.url,
+            "redis_url": redis_url,
             "data_dir": folder / "data",
             "model_dirs": [write_model_folder(folder / "model")],
             "lease_seconds": 2,
@@ -80,9 +90,10 @@ class Deployment:
             **storage,
         }
         self.settings = Settings(**common)
-        self.gateways = [Gateway(self.settings, folder / f"gateway-{number}.log") for number in range(2)]
-        words = [sys.executable, "-m", "tests.workers.run_worker", self.settings.model_dump_json(), "60"]
-        self.workers = [Part(words, CREDENTIALS, folder / f"worker-{number}.log") for number in range(2)]
+        self.gateways = [Gateway(self.settings, folder / f"gateway-{number}.log") for number in range(parts)]
+        of_worker = self.settings.model_copy(update={"redis_url": worker_redis_url or redis_url})
+        words = [sys.executable, "-m", "tests.workers.run_worker", of_worker.model_dump_json(), "60"]
+        self.workers = [Part(words, CREDENTIALS, folder / f"worker-{number}.log") for number in range(parts)]
 
     def start(self) -> None:
         for part in (*self.gateways, *self.workers):
