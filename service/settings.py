@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.webhooks.targets import parse_allow_list
 
 ENV_PREFIX = "LUMIERE_"
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 
 
 class SettingsError(ValueError):
@@ -43,6 +45,10 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     auth: str = Field("auto", pattern="^(auto|open|keys)$")
     """Whether requests need an API key: `auto` asks for one unless `host` is a loopback address."""
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Names under which clients may reach a gateway without keys on a loopback address, separated by commas; addresses
+    and `localhost` always may.
+    """
     key_requests_per_minute: float = Field(60, ge=0)
     """Jobs that a key may ask for in a minute, unless the key says otherwise; 0 is no limit, here and below."""
     key_active_jobs: int = Field(100, ge=0)
@@ -87,7 +93,7 @@ class Settings(BaseSettings):
             return [part for part in value.split(os.pathsep) if part]
         return value
 
-    @field_validator("webhook_allow", mode="before")
+    @field_validator("webhook_allow", "allowed_hosts", mode="before")
     @classmethod
     def split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -124,6 +130,13 @@ class Settings(BaseSettings):
         if value and not str(others.data.get("storage_url")).startswith("s3://"):
             raise ValueError("needs LUMIERE_STORAGE_URL to be an s3:// bucket")
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def host_names(cls, value: list[str]) -> list[str]:
+        if any(HOST_NAME.fullmatch(name) is None for name in value):
+            raise ValueError("must be names such as videos.example.com, without a port")
+        return [name.lower() for name in value]
 
     @property
     def keys_required(self) -> bool:

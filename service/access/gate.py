@@ -1,5 +1,6 @@
 """Lets a request in or refuses it by its API key, before anything of its body is read."""
 
+import ipaddress
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from service.api.errors import ApiError, problem, translate
 from service.api.request_id import request_id_of
 from service.jobs.admission import EVERYBODY, Account, Limit, Quota
 from service.jobs.connection import RedisUnavailable
-from service.settings import Settings
+from service.settings import Settings, is_loopback
 
 Number = TypeVar("Number", int, float)
 
@@ -98,6 +99,8 @@ class Gate:
     async def admit(self, scope: Scope) -> Principal:
         """Who asks. Raises ApiError (`invalid_api_key`, `missing_scope`) and RedisUnavailable."""
         if not self.settings.keys_required:
+            if is_loopback(self.settings.host):
+                refuse_other_hosts(scope, self.settings.allowed_hosts)
             refuse_other_sites(scope)
             return ANYBODY
         needed = needed_scope(scope["method"], scope["path"])
@@ -116,6 +119,30 @@ class Gate:
         if not allows(record.scopes, needed):
             raise ApiError("missing_scope", f"the API key lacks the scope {needed}", param="Authorization")
         return principal_of_key(record, self.settings)
+
+
+def refuse_other_hosts(scope: Scope, allowed: Sequence[str]) -> None:
+    """A page of another site may have its own name lead to this machine (DNS rebinding), and is then no other site.
+
+    Raises:
+        ApiError: `unknown_host`: the request is for a name, and for none of this gateway.
+    """
+    host = Headers(scope=scope).get("host", "")
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        name = host
+    if not is_address(name) and name not in ("", "localhost", *allowed) and not name.endswith(".localhost"):
+        detail = "this gateway answers under its address and localhost; LUMIERE_ALLOWED_HOSTS adds names"
+        raise ApiError("unknown_host", detail, param="Host")
+
+
+def is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def refuse_other_sites(scope: Scope) -> None:

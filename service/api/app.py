@@ -24,6 +24,7 @@ from service.api.routes import (
     models,
     openai_videos,
     playground,
+    styles,
     tasks,
     text_to_video,
     usage,
@@ -38,7 +39,11 @@ from service.telemetry.logs import configure_logging
 from service.telemetry.traces import configure_tracing
 
 DESCRIPTION = """Videos from prompts. A request becomes a job that ends as `completed`, `failed` or `cancelled`; look at
-it under `/v1/videos/{id}`, follow it under `/events`, download it under `/content`. Errors are RFC 9457 problems."""
+it under `/v1/videos/{id}`, follow it under `/events`, download it under `/content`. Errors are RFC 9457 problems.
+
+Every request for a video may have an `Idempotency-Key`, 1 to 255 printable ASCII characters without spaces: sent again
+with the same key it gives the same job, marked `Idempotent-Replayed: true`; with other fields it is refused. Keys are
+kept for as long as the job, and for 24 hours at least."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -64,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=package_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own page loads scripts from another host; routes/playground.py has one that does not
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -82,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
         content,
         events,
         files,
+        styles,
         webhooks,
         models,
         usage,
@@ -91,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
         playground,
     ):
         app.include_router(routes.router)
-    install_openapi(app, catalogue)
+    install_openapi(app, catalogue, settings.webhook_allow)
     return app
 
 

@@ -83,6 +83,9 @@ ERRORS: dict[str, ErrorKind] = {
             "No such file",
             "The id is malformed, was never given, was deleted or is past retention.",
         ),
+        ErrorKind(
+            "style_not_found", 404, False, "No such style", "The id or name was never given, or the style was deleted."
+        ),
         ErrorKind("model_not_found", 404, False, "No such model", "`GET /v1/models` lists those that there are."),
         ErrorKind(
             "video_has_no_content",
@@ -93,6 +96,27 @@ ERRORS: dict[str, ErrorKind] = {
         ),
         ErrorKind("method_not_allowed", 405, False, "Method not allowed", "`Allow` lists the methods of this path."),
         ErrorKind("request_timeout", 408, True, "The body did not arrive in time", "The client stopped sending."),
+        ErrorKind(
+            "fields_conflict",
+            409,
+            False,
+            "Fields contradict each other",
+            "Each of them could be, but not together: a keyframe behind the end, a box that ends before it begins.",
+        ),
+        ErrorKind(
+            "style_name_taken",
+            409,
+            False,
+            "The name belongs to another style",
+            "One of the model's, or one of yours that was learned from another picture.",
+        ),
+        ErrorKind(
+            "style_not_ready",
+            409,
+            True,
+            "The style is not finished",
+            "Its job is queued or in progress; try again after `Retry-After` seconds or follow the events.",
+        ),
         ErrorKind(
             "video_not_ready",
             409,
@@ -113,6 +137,14 @@ ERRORS: dict[str, ErrorKind] = {
             False,
             "The video is no longer stored",
             "Its file was removed; the job record remains.",
+        ),
+        ErrorKind(
+            "unknown_host",
+            421,
+            False,
+            "The name is none of this gateway",
+            "Without API keys, on a loopback address, only addresses and `localhost` are answered, and the names of "
+            "`LUMIERE_ALLOWED_HOSTS`.",
         ),
         ErrorKind(
             "body_too_large",

@@ -25,6 +25,7 @@ from service.storage import StorageError
 
 RETRY_AFTER_LIMIT = 120
 """Seconds; OpenAI's clients give up when `Retry-After` asks for more."""
+CONFLICT = 409
 QUEUE_RETRY_SECONDS = 15
 OUTAGE_RETRY_SECONDS = 2
 MAX_LISTED_ERRORS = 16
@@ -88,6 +89,8 @@ def field_error(error: ErrorDetails) -> FieldError:
             return FieldError("missing_field", param, f"{subject} is required")
         case "extra_forbidden":
             return FieldError("unknown_field", param, f"{subject} is not a field of this request")
+        case "fields_conflict":
+            return FieldError("fields_conflict", param, f"{subject}: {error['msg']}")
         case "value_error":
             return FieldError("invalid_field", param, f"{subject} {error['ctx']['error']}")
         case _:
@@ -115,6 +118,8 @@ def problem(request_id: str, error: ApiError) -> JSONResponse:
         **error.extra,
     }
     headers = {"Cache-Control": "no-store", **error.headers}
+    if error.status == CONFLICT:
+        headers.setdefault("x-should-retry", "false")  # OpenAI's clients would repeat it
     return JSONResponse(body, error.status, headers, media_type="application/problem+json")
 
 
@@ -192,10 +197,15 @@ def install_handlers(app: FastAPI) -> None:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """All methods of the path; Starlette's own `Allow` knows those of one route only."""
+    """All methods of the path; Starlette's own `Allow` knows those of one route only.
+
+    A route of exactly this path hides those with an id in that place: `/v1/videos/edits` is no video.
+    """
+    routes = request.app.router.routes
+    exact = [route for route in routes if getattr(route, "path", None) == request.scope["path"]]
 
     def is_taken(method: str) -> bool:
         probe = {**request.scope, "method": method}
-        return any(route.matches(probe)[0] is Match.FULL for route in request.app.router.routes)
+        return any(route.matches(probe)[0] is Match.FULL for route in exact or routes)
 
     return [method for method in METHODS if is_taken(method)]

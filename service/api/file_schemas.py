@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from service.api.media_input import Media
+from service.api.media_input import NewMedia
 from service.api.schemas import RequestPart
 from service.uploads.records import FileRecord
 
@@ -20,7 +20,7 @@ class ExpiresAfter(RequestPart):
 class FileRequest(RequestPart):
     """Body of `POST /v1/files`."""
 
-    file: Media = Field(description="An image or a video.")
+    file: NewMedia = Field(description="An image or a video.")
     purpose: Purpose = Field("vision", description="A word of yours, to list by.")
     expires_after: ExpiresAfter | None = Field(None, description="Left out, as long as a finished video is kept.")
 

@@ -27,9 +27,24 @@ MAX_DEPTH = 5
 NAME = re.compile(r"([^\[\]]{1,64})((?:\[[^\[\]]{0,64}\])*)")
 BRACKET = re.compile(r"\[([^\[\]]*)\]")
 STRUCTURED = frozenset(
-    {"keyframes", "boxes", "expand", "metadata", "image", "last_image", "video", "mask", "input_reference"}
+    {
+        "keyframes",
+        "boxes",
+        "expand",
+        "metadata",
+        "image",
+        "last_image",
+        "video",
+        "mask",
+        "input_reference",
+        "file",
+        "expires_after",
+    }
 )
 """Fields whose text may be JSON; a prompt that begins with a bracket stays a prompt."""
+LISTS = frozenset({"keyframes", "boxes"})
+FREE = frozenset({"prompt", "negative_prompt"})
+"""Fields whose text may be any; in all others `null`, as form encoders write it, is a field that was left out."""
 
 
 @dataclass
@@ -76,13 +91,24 @@ def form_of(data: FormData) -> Form:
             token = f"upload:{nonce}:{len(form.files)}"
             form.files[token] = value
             place(form.fields, path_of(name), token)
+        elif value == "null" and name not in FREE:
+            continue
         elif name in STRUCTURED and value.lstrip()[:1] in ("[", "{"):
-            place(form.fields, [name], parse_json(value))
+            place_parsed(form.fields, name, parse_json(value))
         else:
             place(form.fields, path_of(name), value)
     form.fields = {name: with_lists(value) for name, value in form.fields.items()}
     require_sound(form.fields)
     return form
+
+
+def place_parsed(fields: dict[str, Any], name: str, value: Any) -> None:
+    """A list may come as a whole or part by part; a list is an object of numbers for now."""
+    if name not in LISTS:
+        place(fields, [name], value)
+        return
+    for part in value if isinstance(value, list) else [value]:
+        place(fields, [name, ""], part)
 
 
 def path_of(name: str) -> list[str]:

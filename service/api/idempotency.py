@@ -11,12 +11,8 @@ PRINTABLE = re.compile(r"^[!-~]{1,255}$", re.ASCII)
 
 IdempotencyKey = Annotated[
     str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="Repeating a request with the same key gives the same job, marked `Idempotent-Replayed: true`. "
-        "1 to 255 printable ASCII characters without spaces; kept for as long as the job, and for 24 hours at least.",
-        json_schema_extra={"pattern": PRINTABLE.pattern},
-    ),
+    # A schema cannot say that each request needs a new one; the description of the whole interface does.
+    Header(alias="Idempotency-Key", include_in_schema=False),
 ]
 
 

@@ -11,7 +11,8 @@ from service.api.errors import ApiError
 from service.api.media_input import MediaInput
 from service.api.resources import Resources, in_time
 from service.api.uploads import decode_base64, decode_data_url, forget_upload, store_upload
-from service.jobs.contract import MediaRef
+from service.api.video_id import finished
+from service.jobs.contract import STYLE, MediaRef
 from service.uploads.media import MEDIA_TYPES, Kind
 from service.uploads.records import FileRecord
 
@@ -45,7 +46,7 @@ class InputTaker:
         if source.file_id is not None:
             file = await in_time(self.held.files.get(source.file_id))
             if file is None:
-                raise ApiError("invalid_field", f"{param}: there is no file with this id", param=param)
+                raise ApiError("file_not_found", f"{param}: there is no file with this id", param=param)
             await in_time(self.held.files.keep(file.id))
             return file.ref
         if source.id is not None:
@@ -61,11 +62,9 @@ class InputTaker:
 
     async def video(self, video_id: str, param: str) -> MediaRef:
         job = await in_time(self.held.records.get(video_id))
-        if job is None:
-            raise ApiError("invalid_field", f"{param}: there is no video with this id", param=param)
-        if job.result is None:
-            raise ApiError("invalid_field", f"{param}: the video is {job.state}, it must be completed", param=param)
-        result = job.result
+        if job is None or job.spec.task == STYLE:
+            raise ApiError("video_not_found", f"{param}: there is no video with this id", param=param)
+        result = finished(job, param)
         return MediaRef(key=result.path, media_type="video/mp4", sha256=result.sha256, bytes=result.bytes)
 
     async def store(self, file: IO[bytes], param: str, filename: str) -> MediaRef:

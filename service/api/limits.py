@@ -12,11 +12,6 @@ RANGED_FIELDS = ("num_frames", "fps", "num_inference_steps", "guidance_scale")
 LIMITED_FIELDS = (*RANGED_FIELDS, "size", "prompt", "negative_prompt")
 
 
-def text_to_video_spec(request: VideoRequest, catalogue: Mapping[str, ModelCard]) -> JobSpec:
-    """The job that a request without inputs asks for. Raises ApiError as `chosen_card` and `spec_of` do."""
-    return spec_of(request, chosen_card(request.model, "text-to-video", catalogue))
-
-
 def spec_of(request: VideoRequest, card: ModelCard) -> JobSpec:
     """The job that the fields which all tasks have ask for, as one of text-to-video.
 
@@ -36,6 +31,7 @@ def spec_of(request: VideoRequest, card: ModelCard) -> JobSpec:
         seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
         width=width,
         height=height,
+        chroma=request.chroma,
         metadata=request.metadata,
         **{field: asked[field] for field in RANGED_FIELDS},
     )

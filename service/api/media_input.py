@@ -3,7 +3,9 @@
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from service.api.media_schema import media_schema
 
 FORM_FILE = re.compile(r"upload:[0-9a-f]{32}:\d{1,3}")
 FIELDS = ("file_id", "id", "url", "image_url", "data")
@@ -48,14 +50,8 @@ def of_text(value: Any) -> Any:
     return {"data": value}
 
 
-Media = Annotated[
-    MediaInput,
-    BeforeValidator(
-        of_text,
-        json_schema_input_type=Annotated[
-            str,
-            Field(description="A file id, a video id, a data URL, or base64; in a form, the file itself."),
-        ]
-        | MediaInput,
-    ),
-]
+ImageMedia = Annotated[MediaInput, BeforeValidator(of_text), WithJsonSchema(media_schema("image"))]
+VideoMedia = Annotated[MediaInput, BeforeValidator(of_text), WithJsonSchema(media_schema("video"))]
+Media = Annotated[MediaInput, BeforeValidator(of_text), WithJsonSchema(media_schema("image", "video"))]
+NewMedia = Annotated[MediaInput, BeforeValidator(of_text), WithJsonSchema(media_schema("image", "video", stored=False))]
+"""Which kinds a field takes is held by `service.api.inputs`, from the bytes."""

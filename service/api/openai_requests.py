@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from service.api.errors import ApiError
-from service.api.media_input import Media
-from service.api.schemas import Metadata, RequestPart, Text, TextToVideoRequest, VideoRequest, not_blank
+from service.api.media_input import ImageMedia, Media, VideoMedia
+from service.api.schemas import Metadata, RequestPart, Text, TextToVideoRequest, VideoRequest, Words
 from service.api.task_body import validated
 from service.api.task_requests import (
     Boxes,
@@ -57,19 +57,19 @@ class CreateVideoRequest(VideoRequest):
     """
 
     seconds: LengthInSeconds | None = Field(None, description="Length; `num_frames` says it exactly.")
-    input_reference: Media | None = Field(None, description="The image or video to begin with.")
+    input_reference: ImageMedia | None = Field(None, description="The image or video to begin with.")
     task: TaskName | None = Field(None, description="Left out, it follows from the other fields.")
-    image: Media | None = None
-    last_image: Media | None = None
+    image: ImageMedia | None = None
+    last_image: ImageMedia | None = None
     keyframes: list[KeyframeInput] = Field([], max_length=32)
-    video: Media | None = None
+    video: VideoMedia | None = None
     mask: Media | None = None
     boxes: Boxes = Field([])
     expand: Margins | None = None
     feather: float = Field(0.0, ge=0, le=0.5)
     loop: bool = False
     resize: Resize = "cover"
-    style: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
+    style: Annotated[Words, Field(max_length=100)] | None = None
     strength: Fraction = 0.6
     style_strength: Fraction = 1.0
 
@@ -90,7 +90,7 @@ class CreateVideoRequest(VideoRequest):
 class EditVideoRequest(CreateVideoRequest):
     """Body of `POST /v1/videos/edits`: a video made anew after the prompt, whole or in the region given."""
 
-    video: Media
+    video: VideoMedia
 
     @property
     def chosen_task(self) -> str:
@@ -100,23 +100,23 @@ class EditVideoRequest(CreateVideoRequest):
 class RemixVideoRequest(RequestPart):
     """Body of `POST /v1/videos/{video_id}/remix`."""
 
-    prompt: Annotated[Text, not_blank] = Field(min_length=1, max_length=32_000)
+    prompt: Words = Field(min_length=1, max_length=32_000)
     metadata: Metadata = Field({})
 
 
 class ExtendVideoRequest(RequestPart):
     """Body of `POST /v1/videos/extensions`."""
 
-    prompt: Annotated[Text, not_blank] = Field(min_length=1, max_length=32_000)
+    prompt: Words = Field(min_length=1, max_length=32_000)
     seconds: LengthInSeconds
-    video: Media
+    video: VideoMedia
 
 
 class CreateCharacterRequest(RequestPart):
     """Body of `POST /v1/videos/characters`."""
 
     name: Text = Field(min_length=1, max_length=200)
-    video: Media
+    video: VideoMedia
 
 
 def as_task(asked: CreateVideoRequest) -> VideoRequest:

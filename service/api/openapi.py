@@ -1,6 +1,8 @@
 """Makes the OpenAPI document say what the service does: bodies with the models' limits, every error with an example."""
 
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,13 +13,14 @@ from service.api.error_codes import ERRORS
 from service.api.errors import ApiError, problem
 from service.api.file_schemas import FileRequest
 from service.api.openai_requests import (
-    CreateCharacterRequest,
+    SHORT_NAMES,
+    TASKS,
     CreateVideoRequest,
     EditVideoRequest,
-    ExtendVideoRequest,
     RemixVideoRequest,
 )
 from service.api.schemas import Problem, TextToVideoRequest, Video, VideoRequest
+from service.api.style_schemas import StyleRequest
 from service.api.task_options import TASK_OF
 from service.api.webhook_schemas import (
     RotateSecretRequest,
@@ -38,9 +41,8 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     CreateVideoRequest,
     EditVideoRequest,
     RemixVideoRequest,
-    ExtendVideoRequest,
-    CreateCharacterRequest,
     FileRequest,
+    StyleRequest,
     WebhookEndpointRequest,
     WebhookEndpointChange,
     RotateSecretRequest,
@@ -49,6 +51,27 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     Problem,
 )
 """What FastAPI does not see, or (Video) copies without the nulls of its example."""
+OPENAI_FIELDS = frozenset(
+    {
+        "prompt",
+        "model",
+        "seconds",
+        "size",
+        "input_reference",
+        "seed",
+        "negative_prompt",
+        "num_inference_steps",
+        "guidance_scale",
+        "priority",
+        "metadata",
+    }
+)
+"""That make a video without any field of a task."""
+UNIONS: dict[type[BaseModel], tuple[str, ...]] = {
+    CreateVideoRequest: tuple(TASKS),
+    EditVideoRequest: ("stylize", "inpaint"),
+}
+"""Requests that stand for one of several tasks."""
 SCHEMA = "#/components/schemas/{model}"
 EXAMPLE = "#/components/examples/{code}"
 REQUEST_ID = {"x-request-id": {"description": "Names this request in the log.", "schema": {"type": "string"}}}
@@ -103,7 +126,7 @@ def example_problem(code: str) -> dict[str, Any]:
     return {"summary": ERRORS[code].title, "value": json.loads(bytes(response.body))}
 
 
-def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard]) -> None:
+def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard], webhook_allow: Iterable[str]) -> None:
     """Adds to the generated document what FastAPI cannot see."""
     generate = app.openapi
 
@@ -120,6 +143,12 @@ def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard]) -> None:
             document["components"]["examples"] = {code: example_problem(code) for code in ERRORS}
             for request in BOUNDED:
                 narrow(schemas[request.__name__]["properties"], catalogue)
+            for union, tasks in UNIONS.items():
+                schemas[union.__name__] = one_of_tasks(schemas, union, tasks)
+            limit_prompt(schemas[RemixVideoRequest.__name__]["properties"], catalogue)
+            for name in (WebhookEndpointRequest.__name__, WebhookEndpointChange.__name__):
+                limit_url(schemas[name]["properties"], webhook_allow)
+            without_null_parameters(document)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -133,8 +162,63 @@ def narrow(properties: dict[str, Any], catalogue: Mapping[str, ModelCard]) -> No
         number = properties[field]["anyOf"][0]
         number["minimum"] = min(low for low, _ in ranges)
         number["maximum"] = max(high for _, high in ranges)
-    for field in ("prompt", "negative_prompt"):
-        properties[field]["maxLength"] = max(limit.prompt_characters for limit in limits)
+    limit_prompt(properties, catalogue)
     sizes = dict.fromkeys(size for limit in limits for size in limit.sizes)
     properties["size"]["anyOf"][0] = {"type": "string", "enum": list(sizes)}
     properties["model"]["anyOf"][0] = {"type": "string", "enum": list(catalogue)}
+    if "style" in properties:
+        styles = dict.fromkeys(style for card in catalogue.values() for style in card.styles)
+        learned = {"type": "string", "pattern": "^style_[a-z2-7]{26}$"}
+        properties["style"]["anyOf"] = [{"enum": [*styles, None]}, learned]
+    if "seconds" in properties:
+        properties["seconds"]["anyOf"] = lengths(catalogue.values())
+
+
+def limit_prompt(properties: dict[str, Any], catalogue: Mapping[str, ModelCard]) -> None:
+    for field in {"prompt", "negative_prompt"} & properties.keys():
+        properties[field]["maxLength"] = max(card.limits.prompt_characters for card in catalogue.values())
+
+
+def lengths(cards: Iterable[ModelCard]) -> list[dict[str, Any]]:
+    """What `seconds` may be at the default frame rate."""
+    ranges = [[frames / card.defaults.fps for frames in card.limits.num_frames] for card in cards]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    whole = [str(seconds) for seconds in range(math.ceil(low), math.floor(high) + 1)]
+    texts = [{"type": "string", "enum": whole}] if whole else []
+    return [{"type": "number", "minimum": low, "maximum": high}, *texts, {"type": "null"}]
+
+
+def one_of_tasks(schemas: Mapping[str, Any], request: type[BaseModel], tasks: Iterable[str]) -> dict[str, Any]:
+    """A request of OpenAI's API: its own few fields, or those of one of the tasks."""
+    whole = schemas[request.__name__]
+    variants = []
+    if "video" not in whole["required"]:
+        fields = {name: schema for name, schema in whole["properties"].items() if name in OPENAI_FIELDS}
+        variants.append({**whole, "title": "OpenAI", "properties": fields})
+    for task in tasks:
+        native = schemas[TASKS[task].__name__]
+        names = [task, *(short for short, name in SHORT_NAMES.items() if name == task)]
+        properties = {**native["properties"], "task": {"enum": [*names, None], "description": "May be left out."}}
+        required = sorted({*native["required"], *whole["required"]})
+        if "video" in whole["required"]:
+            properties["video"] = whole["properties"]["video"]
+        variants.append({**native, "title": task, "properties": properties, "required": required})
+    return {"description": whole.get("description", ""), "anyOf": variants}
+
+
+def limit_url(properties: dict[str, Any], webhook_allow: Iterable[str]) -> None:
+    origins = "|".join(re.escape(origin.rstrip("/")) for origin in webhook_allow)
+    if origins:
+        schema = properties["url"].get("anyOf", [properties["url"]])[0]
+        schema["pattern"] = f"^({origins})(/[A-Za-z0-9._~/-]*)?$"
+
+
+def without_null_parameters(document: dict[str, Any]) -> None:
+    """A parameter of the URL or the headers that is not given is left out; there is no null among texts."""
+    for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
+        for parameter in operation.get("parameters", ()):
+            schema = parameter["schema"]
+            given = [part for part in schema.get("anyOf", ()) if part != {"type": "null"}]
+            if len(given) == 1:
+                del schema["anyOf"]
+                schema.update(given[0])

@@ -7,19 +7,23 @@ import re
 import unicodedata
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from service.jobs.contract import Job, JobSpec, JobState, MediaRef
+from service.jobs.contract import Chroma, Job, JobSpec, JobState, MediaRef
 
 MAX_SEED = 2**32 - 1
-CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab, newline, return
+CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # all but tab, newline, return
+CONTROL_CHARACTER = re.compile(f"[{CONTROL}]")
+ANYTHING = f"^[^{CONTROL}]*$"
+SOMETHING = rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def clean_text(text: str) -> str:
     """NFC without surrounding white space. Raises ValueError for control characters (NUL, escape, …)."""
     if found := CONTROL_CHARACTER.search(text):
         raise ValueError(f"must not contain the control character U+{ord(found[0]):04X}")
-    return unicodedata.normalize("NFC", text).strip()
+    return unicodedata.normalize("NFC", text).strip().strip(BYTE_ORDER_MARK)
 
 
 def not_empty(text: str) -> str:
@@ -28,11 +32,25 @@ def not_empty(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(clean_text)]
-not_blank = AfterValidator(not_empty)
+def matching(pattern: str) -> Any:
+    """Has the JSON Schema of a type say what its validators see to."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
+Text = Annotated[str, AfterValidator(clean_text), matching(ANYTHING)]
+Words = Annotated[str, AfterValidator(clean_text), AfterValidator(not_empty), matching(SOMETHING)]
+"""Text with something in it."""
 Metadata = Annotated[
-    dict[Annotated[Text, Field(min_length=1, max_length=64)], Annotated[Text, Field(max_length=512)]],
+    dict[Annotated[Words, Field(max_length=64)], Annotated[Text, Field(max_length=512)]],
     Field(max_length=16),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": 16,
+            "propertyNames": {"pattern": SOMETHING, "maxLength": 64},
+            "additionalProperties": {"type": "string", "pattern": ANYTHING, "maxLength": 512},
+        }
+    ),
 ]
 
 
@@ -47,7 +65,7 @@ class VideoRequest(RequestPart):
     `service.api.limits` holds them.
     """
 
-    prompt: Annotated[Text, not_blank] = Field(
+    prompt: Words = Field(
         min_length=1, description="What the video shows. Control characters are refused; stored in Unicode form NFC."
     )
     negative_prompt: Text = Field("", description="What the video should not show.")
@@ -63,6 +81,11 @@ class VideoRequest(RequestPart):
     size: str | None = Field(None, description="`WIDTHxHEIGHT` in pixels.")
     num_inference_steps: int | None = Field(None, description="Denoising steps.")
     guidance_scale: float | None = Field(None, description="Weight of the prompt; 1 switches guidance off.")
+    chroma: Chroma = Field(
+        "4:2:0",
+        description="Colours of the MP4: `4:2:0`, one for each 2x2 pixels, plays everywhere; `4:4:4`, one for each "
+        "pixel, keeps coloured edges sharp and does not play in all browsers.",
+    )
     model: str | None = Field(None, description="A model id of `GET /v1/models`.")
     priority: Literal["high", "normal", "low"] = Field(
         "normal", description="All jobs of a higher one go first; `high` needs an API key with the scope `priority`."
@@ -72,6 +95,11 @@ class VideoRequest(RequestPart):
 
 class TextToVideoRequest(VideoRequest):
     """Body of `POST /v1/text-to-video`."""
+
+    style: Annotated[Words, Field(max_length=100)] | None = Field(
+        None, description="The name of a style that the model has, or the name or id of one of yours."
+    )
+    style_strength: float = Field(1.0, ge=0, le=1, description="Weight of the style.")
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -1,11 +1,13 @@
 """From the body of a task to the options of its job: inputs stored, and what only the whole request shows checked."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from service.api.errors import ApiError
 from service.api.inputs import InputTaker
 from service.api.limits import chosen_card, spec_of
-from service.api.schemas import VideoRequest
+from service.api.resources import in_time
+from service.api.schemas import TextToVideoRequest, VideoRequest
 from service.api.task_requests import (
     CinemagraphRequest,
     ImageToVideoRequest,
@@ -22,9 +24,14 @@ from service.jobs.contract import (
     Options,
     StylizeOptions,
     Task,
+    TextToVideoOptions,
 )
-from service.jobs.models import ModelCard
+from service.jobs.models import ModelCard, style_slug
+from service.styles.records import is_style_id
 
+STYLE_RETRY_SECONDS = 5
+Styled = dict[str, Any]
+"""The fields of `InStyle`; empty without a style."""
 TASK_OF: dict[type[VideoRequest], Task] = {
     ImageToVideoRequest: "image-to-video",
     InpaintRequest: "inpaint",
@@ -43,7 +50,8 @@ async def spec_with_inputs(request: VideoRequest, catalogue: Mapping[str, ModelC
     card = chosen_card(request.model, task, catalogue)
     spec = spec_of(request, card)
     check_options(request, card, spec.num_frames, spec.fps)
-    options = await options_of(request, inputs)
+    style = await style_of(request, card, inputs)
+    options = await options_of(request, inputs, style)
     return JobSpec(**{**dict(spec), "task": task, "options": options})
 
 
@@ -63,9 +71,30 @@ def check_options(request: VideoRequest, card: ModelCard, num_frames: int, fps: 
         case StylizeRequest():
             if request.video is None and request.style is None:
                 raise ApiError("missing_field", "give a video, a style, or both", param="video")
-            if request.style is not None and request.style not in card.styles:
-                known = ", ".join(card.styles) or "none"
-                raise ApiError("invalid_field", f"style must be one of those of {card.id}: {known}", param="style")
+
+
+async def style_of(request: VideoRequest, card: ModelCard, inputs: InputTaker) -> Styled:
+    """The style that a request names, with its weights where it was learned.
+
+    Raises:
+        ApiError: there is none of this name, it is for another model, or it is not finished.
+    """
+    if not isinstance(request, TextToVideoRequest | StylizeRequest) or request.style is None:
+        return {}
+    asked = {"style": request.style, "style_strength": request.style_strength}
+    shipped = {style_slug(name): name for name in card.styles}
+    if style_slug(request.style) in shipped:
+        return {**asked, "style": shipped[style_slug(request.style)]}
+    style = await in_time(inputs.held.styles.named(request.style))
+    if style is None and is_style_id(request.style):
+        raise ApiError("style_not_found", "there is no style with this id", param="style")
+    if style is None or style.model != card.id:
+        known = ", ".join(card.styles) or "none"
+        detail = f"style must be one of those of {card.id} ({known}) or one that was learned for it"
+        raise ApiError("invalid_field", detail, param="style")
+    if style.weights is None:
+        raise ApiError("style_not_ready", "the style is not finished", param="style", retry_after=STYLE_RETRY_SECONDS)
+    return {**asked, "style": style.name, "style_weights": style.weights}
 
 
 def check_keyframes(request: ImageToVideoRequest, num_frames: int) -> None:
@@ -73,22 +102,23 @@ def check_keyframes(request: ImageToVideoRequest, num_frames: int) -> None:
     for number, keyframe in enumerate(request.keyframes):
         if keyframe.frame >= num_frames:
             param = f"keyframes.{number}.frame"
-            raise ApiError("invalid_field", f"{param} must be from -1 to {num_frames - 1}", param=param)
+            detail = f"{param} must be from -1 to {num_frames - 1}, as the video has {num_frames} frames"
+            raise ApiError("fields_conflict", detail, param=param)
         frames.append(keyframe.frame % num_frames)
     if not frames:
         raise ApiError("missing_field", "give an image, a last_image or keyframes", param="image")
     if len(set(frames)) < len(frames):
-        raise ApiError("invalid_field", "two images are given for the same frame", param="keyframes")
+        raise ApiError("fields_conflict", "two images are given for the same frame", param="keyframes")
 
 
 def check_boxes(boxes: list[Box], seconds: float) -> None:
     for number, box in enumerate(boxes):
         if box.start is not None and box.start >= seconds:
             param = f"boxes.{number}.start"
-            raise ApiError("invalid_field", f"{param} must be less than the {seconds:g} s of the video", param=param)
+            raise ApiError("fields_conflict", f"{param} must be less than the {seconds:g} s of the video", param=param)
 
 
-async def options_of(request: VideoRequest, inputs: InputTaker) -> Options | None:
+async def options_of(request: VideoRequest, inputs: InputTaker, style: Styled) -> Options | None:
     """The options of the request's task, its inputs stored; None for text alone. Raises ApiError."""
     match request:
         case ImageToVideoRequest():
@@ -113,11 +143,10 @@ async def options_of(request: VideoRequest, inputs: InputTaker) -> Options | Non
         case StylizeRequest():
             return StylizeOptions(
                 video=await inputs.take_optional(request.video, "video", "video"),
-                style=request.style,
                 strength=request.strength,
-                style_strength=request.style_strength,
+                **style,
             )
-    return None
+    return TextToVideoOptions(**style) if style else None
 
 
 async def keyframes_of(request: ImageToVideoRequest, inputs: InputTaker) -> tuple[Keyframe, ...]:

@@ -15,6 +15,8 @@ LONGEST_WAIT_SECONDS = 60
 SHORTEST_LIFE_SECONDS, LONGEST_LIFE_SECONDS = 1, 86_400
 WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
 DURATION = re.compile(r"(?=\d)(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?", re.ASCII)
+SOME_DURATIONS = "^([1-9][0-9]{0,3}s?|[1-9][0-9]{0,2}m|([1-9]|1[0-9]|2[0-3])h([1-5]?[0-9]m)?)$"
+"""Those within the limits that one pattern can tell."""
 
 Prefer = Annotated[
     str | None,
@@ -26,8 +28,9 @@ Prefer = Annotated[
 CancelAfter = Annotated[
     str | None,
     Header(
-        description="Cancel the job when it has not ended by then: seconds, or such as `90s`, `5m`, `1h30m`.",
-        json_schema_extra={"pattern": f"^{DURATION.pattern}$"},
+        description="Cancel the job when it has not ended by then: seconds, or such as `90s`, `5m`, `1h30m`; "
+        f"{LONGEST_LIFE_SECONDS // 3600} hours at most.",
+        json_schema_extra={"pattern": SOME_DURATIONS},
     ),
 ]
 

@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from service.api.schemas import RequestPart, Text
+from service.api.schemas import RequestPart, Words
 from service.webhooks.deliveries import Delivery
 from service.webhooks.endpoints import Endpoint
 
 EventType = Literal["video.completed", "video.failed", "video.cancelled"]
 EventTypes = Annotated[list[EventType], Field(min_length=1, max_length=16)]
-Name = Annotated[Text, Field(min_length=1, max_length=200)]
+Name = Annotated[Words, Field(max_length=200)]
 Url = Annotated[str, Field(max_length=2000, description="An https URL whose origin the operator has allowed.")]
 
 

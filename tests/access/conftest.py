@@ -55,7 +55,7 @@ async def client_of(app: FastAPI, keys: ApiKeys) -> AsyncIterator[ClientOf]:
             _, token = await keys.create(**options)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        clients.append(httpx.AsyncClient(transport=transport, base_url="http://t", headers=headers))
+        clients.append(httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers))
         return clients[-1]
 
     yield make

@@ -139,7 +139,10 @@ async def test_the_settings_limit_keys_that_have_no_limits_of_their_own(settings
     _, free = await keys.create(active_jobs=0, requests_per_minute=0)
     app = create_app(settings.model_copy(update={"key_active_jobs": 1}))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
 
         async def statuses(token: str) -> list[int]:
             headers = {"Authorization": f"Bearer {token}"}
@@ -155,7 +158,7 @@ def test_a_body_without_a_key_is_not_read(settings: Settings) -> None:
         address = httpx.URL(url)
         with socket.create_connection((address.host, address.port or 0), timeout=20) as connection:
             connection.sendall(
-                b"POST /v1/text-to-video HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+                b"POST /v1/text-to-video HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b"Content-Length: 200000000\r\n\r\n{"
             )
             answer = b""
@@ -167,7 +170,13 @@ def test_a_body_without_a_key_is_not_read(settings: Settings) -> None:
 
 @pytest.mark.parametrize(
     ("origin", "taken"),
-    [(None, True), ("http://t", True), ("https://evil.example", False), ("http://t:81", False), ("null", False)],
+    [
+        (None, True),
+        ("http://localhost", True),
+        ("https://evil.example", False),
+        ("http://localhost:81", False),
+        ("null", False),
+    ],
 )
 async def test_pages_of_other_sites_may_not_use_a_service_without_keys(
     settings: Settings, origin: str | None, taken: bool
@@ -175,12 +184,47 @@ async def test_pages_of_other_sites_may_not_use_a_service_without_keys(
     app = create_app(settings.model_copy(update={"auth": "open"}))
     headers = {} if origin is None else {"Origin": origin}
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         answer = await client.post("/v1/text-to-video", json=JOB, headers=headers)
         assert answer.status_code == (202 if taken else 400)
         if not taken:
             assert (answer.json()["code"], answer.json()["param"]) == ("invalid_header", "Origin")
         assert (await client.get("/v1/videos", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [
+        ("127.0.0.1:8000", True),
+        ("localhost:8000", True),
+        ("demo.localhost", True),
+        ("[::1]:8000", True),
+        ("192.168.1.7", True),
+        ("videos.example.com:8000", True),
+        ("evil.example:8000", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("[::1", False),
+    ],
+)
+async def test_names_that_others_lead_here_are_refused_without_keys(settings: Settings, host: str, taken: bool) -> None:
+    app = create_app(settings.model_copy(update={"auth": "open", "allowed_hosts": ["videos.example.com"]}))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        answer = await client.get("/v1/models", headers={"Host": host})
+    assert answer.status_code == (200 if taken else 421)
+    assert taken or (answer.json()["code"], answer.json()["param"]) == ("unknown_host", "Host")
+
+
+async def test_behind_keys_any_name_will_do(client_of: ClientOf) -> None:
+    client = await client_of()
+    assert (await client.get("/v1/models", headers={"Host": "evil.example"})).status_code == 200
 
 
 @pytest.mark.parametrize(

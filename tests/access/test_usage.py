@@ -59,7 +59,7 @@ async def test_device_seconds_by_key_and_day(client_of: ClientOf, bench: Bench, 
     of_bob = (await operator.get("/v1/usage", params={"key_id": bob.id})).json()["data"]
     assert [(row["completed"], row["cancelled"]) for row in of_bob] == [(1, 1)]
     assert of_bob[0]["device_seconds"] == pytest.approx(7, abs=2), "a job that never ran costs nothing"
-    assert (await for_alice.get("/v1/usage", params={"key_id": bob.id})).status_code == 422
+    assert (await for_alice.get("/v1/usage", params={"key_id": bob.id})).status_code == 403
 
 
 async def test_lost_attempts_are_booked_apart_and_on_the_job(client_of: ClientOf, bench: Bench) -> None:
@@ -92,9 +92,16 @@ async def test_a_repeated_finish_is_booked_once(client_of: ClientOf, bench: Benc
 
 async def test_days_are_bounded(client_of: ClientOf) -> None:
     client = await client_of()
-    for query in ("start=2026-02-30", "start=2020-01-01", f"start={today()}&end={today() - timedelta(days=1)}"):
+    refusals = {
+        "start=2026-02-30": 422,
+        "start=0": 422,
+        "start=2026-W01-1": 422,
+        f"start={today()}&end={today() - timedelta(days=1)}": 409,
+    }
+    for query, status in refusals.items():
         answer = await client.get(f"/v1/usage?{query}")
-        assert answer.status_code == 422 and answer.json()["param"] == "start", query
+        assert (answer.status_code, answer.json()["param"]) == (status, "start"), query
+    assert (await client.get("/v1/usage?start=2020-01-01")).json()["start"] == str(today() - timedelta(days=399))
     assert (await client.get("/v1/usage?end=0001-01-05")).status_code == 200
     empty = (await client.get("/v1/usage?start=2026-01-01&end=2026-01-31")).json()
     assert (empty["data"], empty["total"]["device_seconds"]) == ([], 0)

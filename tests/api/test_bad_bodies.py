@@ -132,7 +132,7 @@ async def test_a_body_that_stalls_is_given_up(url: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(body, "MAX_BODY_SECONDS", 0.2)
     address = httpx.URL(url)
     reader, writer = await asyncio.open_connection(address.host, address.port)
-    writer.write(b"POST /v1/text-to-video HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n")
+    writer.write(b"POST /v1/text-to-video HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
     writer.write(b'Content-Length: 20\r\n\r\n{"pro')
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
     writer.close()

@@ -136,6 +136,7 @@ PROVOCATIONS: dict[str, Callable[[Scene], Awaitable[httpx.Response]]] = {
     "method_not_allowed": lambda scene: scene.client.put(UNKNOWN),
     "request_timeout": stall,
     "video_not_ready": read_an_unfinished_video,
+    "fields_conflict": lambda scene: scene.client.get("/v1/usage?start=2026-02-01&end=2026-01-01"),
     "video_still_running": delete_a_running_video,
     "video_expired": read_a_removed_video,
     "body_too_large": lambda scene: scene.raw(b" " * 300_000),
@@ -154,6 +155,7 @@ PROVOCATIONS: dict[str, Callable[[Scene], Awaitable[httpx.Response]]] = {
     "redis_unavailable": take_redis_away,
     "storage_unavailable": break_the_storage,
     "not_ready": lambda scene: scene.client.get("/readyz"),
+    "unknown_host": lambda scene: scene.client.get("/livez", headers={"Host": "evil.example"}),
 }
 
 
@@ -164,12 +166,14 @@ def settings(settings: Settings) -> Settings:
 
 OF_WEBHOOKS = {"webhook_unreachable"}
 """Provoked in test_webhooks, with a gateway that may send some."""
+OF_STYLES = {"style_not_found", "style_name_taken", "style_not_ready"}
+"""Provoked in test_styles."""
 OF_KEYS = {"invalid_api_key", "missing_scope", "quota_exceeded", "too_many_jobs"}
 """Provoked in tests/access, with a gateway that asks for keys."""
 
 
 def test_every_code_is_provoked() -> None:
-    assert set(PROVOCATIONS) | OF_KEYS | OF_WEBHOOKS == set(ERRORS)
+    assert set(PROVOCATIONS) | OF_KEYS | OF_STYLES | OF_WEBHOOKS == set(ERRORS)
 
 
 @pytest.mark.parametrize("code", PROVOCATIONS)
@@ -258,7 +262,7 @@ async def test_the_table_over_http(client: httpx.AsyncClient) -> None:
 
 async def test_an_app_that_was_not_started_is_a_500(app: FastAPI) -> None:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.get("/v1/models")
 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")

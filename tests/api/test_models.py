@@ -31,7 +31,10 @@ async def test_every_folder_is_listed_and_the_first_is_the_default(settings: Set
     other = write_card(tmp_path / "other", {**CARD, "id": "other", "limits": {**CARD["limits"], "sizes": ["128x128"]}})
     app = create_app(settings.model_copy(update={"model_dirs": [*settings.model_dirs, other]}))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         models = (await client.get("/v1/models")).json()["data"]
         videos = [
             (await client.post("/v1/text-to-video", json={"prompt": "a ball", **model})).json()

@@ -144,7 +144,7 @@ async def test_a_finished_video_as_input(client: httpx.AsyncClient, bench: Bench
     result = bench.complete(bench.claim(first), movie(tmp_path))
     answer = await client.post("/v1/stylize", json={"prompt": "wood", "video": first})
 
-    assert (early.status_code, early.json()["param"]) == (422, "video")
+    assert (early.status_code, early.json()["code"], early.json()["param"]) == (409, "video_not_ready", "video")
     assert "queued" in early.json()["detail"]
     assert answer.json()["options"]["video"] == first
     options = spec_of(bench, answer.json()).options
@@ -191,6 +191,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "labels that are no texts": ("stylize", {"style": "sticker", "metadata": {"a": 1}}, "metadata.a"),
     "too many labels": ("stylize", {"style": "sticker", "metadata": {f"k{n}": "v" for n in range(17)}}, "metadata"),
 }  # fmt: skip
+NOT_FOUND, CONFLICT = 404, 409
+STATUS = {
+    **dict.fromkeys(("unknown file", "malformed file id", "unknown video"), NOT_FOUND),
+    **dict.fromkeys(("two for one frame", "two for the last", "frame behind the end", "box behind the end"), CONFLICT),
+    **dict.fromkeys(("box that ends before", "margins of all"), CONFLICT),
+}
+"""Of the others it is 422."""
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -202,7 +209,7 @@ async def test_refusals_name_the_field_and_leave_nothing(
     text = text.replace("IMAGE", data_url(picture())).replace("VIDEO", data_url(movie(tmp_path), "video/mp4"))
     answer = await client.post(f"/v1/{task}", content=text, headers={"Content-Type": "application/json"})
 
-    assert (answer.status_code, answer.json()["param"]) == (422, param), answer.text
+    assert (answer.status_code, answer.json()["param"]) == (STATUS.get(name, 422), param), answer.text
     assert len(answer.content) < 2000
     assert await uploads(bench) == 0
     assert (await client.get("/v1/videos")).json()["data"] == []
@@ -214,7 +221,10 @@ async def test_a_model_that_cannot_do_it_says_what_it_can(redis_url: str, tmp_pa
     settings = Settings(redis_url=redis_url, data_dir=tmp_path / "d", model_dirs=[write_card(tmp_path / "plain")])
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         for model in ({}, {"model": CARD["id"]}):
             answer = await client.post("/v1/stylize", json={"prompt": "a", "style": "sticker", **model})
             assert (answer.status_code, answer.json()["code"]) == (422, "unsupported_task")

@@ -177,7 +177,10 @@ async def test_uses_the_limits_of_the_chosen_model(settings: Settings, tmp_path:
     both = settings.model_copy(update={"model_dirs": [images, *settings.model_dirs, long]})
     app = create_app(both)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         default = await submit(client)
         short = await submit(client, num_frames=200)
         chosen = await submit(client, num_frames=200, model="lumiere-long")
@@ -223,7 +226,10 @@ async def test_refuses_a_malformed_idempotency_key(client: httpx.AsyncClient, ke
 async def test_a_full_queue_says_when_to_come_back(settings: Settings) -> None:
     app: FastAPI = create_app(settings.model_copy(update={"max_queued_jobs": 2}))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         answers = [await submit(client) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [202, 202, 429]

@@ -8,16 +8,15 @@ from service.api.errors import ApiError
 from service.api.openapi import problems
 from service.api.resources import Held
 from service.api.sending import object_responses, send_object
-from service.api.video_id import ExistingJob
-from service.jobs.contract import Job, JobResult
+from service.api.video_id import ExistingJob, finished
 from service.storage import NotStored
+from service.styles.records import WEIGHTS_TYPE
 
 router = APIRouter(tags=["videos"])
 
 Variant = Literal["video", "thumbnail", "spritesheet"]
 
-UNKNOWN_WAIT_SECONDS = 2
-MEDIA_TYPES = {"mp4": "video/mp4", "webp": "image/webp", "jpg": "image/jpeg"}
+MEDIA_TYPES = {"mp4": "video/mp4", "webp": "image/webp", "jpg": "image/jpeg", "safetensors": WEIGHTS_TYPE}
 RESPONSES = {
     **object_responses(*MEDIA_TYPES.values()),
     **problems(
@@ -60,13 +59,3 @@ async def video_content(
         return await send_object(request, held.storage, key, etag=digest, media_type=MEDIA_TYPES[suffix], filename=name)
     except NotStored:
         raise ApiError("video_expired", "the file of this video was removed") from None
-
-
-def finished(job: Job) -> JobResult:
-    """The result. Raises ApiError when there is none yet, or there will be none."""
-    if job.result is not None:
-        return job.result
-    if job.state.terminal:
-        raise ApiError("video_has_no_content", f"the job is {job.state}; the video object says why")
-    wait = UNKNOWN_WAIT_SECONDS if job.eta_seconds is None else job.eta_seconds
-    raise ApiError("video_not_ready", f"the job is {job.state}, {job.progress} % done", retry_after=wait)

@@ -23,7 +23,7 @@ async def last_event_id(
         str | None,
         Header(
             description="Id of the last event seen; all later ones are sent again.",
-            json_schema_extra={"pattern": r"^[0-9]{1,20}-[0-9]{1,20}$"},
+            json_schema_extra={"pattern": r"^([0-9]{1,20}-[0-9]{1,20})?$"},
         ),
     ] = None,
 ) -> str | None:

@@ -4,7 +4,7 @@ Looking, listing, downloading and deleting are the same on both faces of the ser
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -25,12 +25,12 @@ from service.api.openai_requests import (
 )
 from service.api.openapi import Responses, form_request, problems
 from service.api.resources import Held, Resources
-from service.api.routes.text_to_video import ACCEPTED, REFUSALS
+from service.api.routes.text_to_video import ACCEPTED, REFUSALS, WITH_FILES
 from service.api.schemas import TextToVideoRequest, Video
 from service.api.task_body import Asked, task_body
 from service.api.task_options import spec_with_inputs
 from service.api.terms import Agreed, Terms
-from service.api.video_id import ExistingJob
+from service.api.video_id import ExistingJob, finished
 from service.jobs.contract import Job, JobSpec, MediaRef, StylizeOptions
 from service.jobs.record import Repeat
 from service.uploads.media import MP4
@@ -60,7 +60,6 @@ class OpenAIRoute(APIRoute):
 router = APIRouter(tags=["videos"], route_class=OpenAIRoute)
 
 ANSWER: Responses = {200: ACCEPTED}
-WITH_FILES = (*REFUSALS, "invalid_form", "file_too_large", "unsupported_media", "storage_unavailable")
 
 
 def refusals(*codes: str) -> Responses:
@@ -141,7 +140,10 @@ async def edit_video(
     "/v1/videos/{video_id}/remix",
     summary="Remix a video (OpenAI)",
     openapi_extra=form_request(RemixVideoRequest),
-    responses={**ANSWER, **refusals(*REFUSALS, "invalid_form", "video_not_found")},
+    responses={
+        **ANSWER,
+        **refusals(*REFUSALS, "invalid_form", "video_not_found", "video_not_ready", "video_has_no_content"),
+    },
 )
 async def remix_video(
     job: ExistingJob,
@@ -170,47 +172,32 @@ async def remix_video(
 
 def remix_of(job: Job, fields: RemixVideoRequest, *, stylize: bool) -> JobSpec:
     """Raises ApiError when there is no video to remix."""
-    if job.result is None:
-        raise ApiError("invalid_field", f"the video is {job.state}; it must be completed", param="video_id")
+    result = finished(job, "video_id")
     changes: dict[str, object] = {"prompt": fields.prompt, "metadata": fields.metadata, "remixed_from": job.id}
     if stylize:
-        result = job.result
         video = MediaRef(key=result.path, media_type=MP4.name, sha256=result.sha256, bytes=result.bytes)
         changes |= {"task": "stylize", "options": StylizeOptions(video=video, strength=REMIX_STRENGTH)}
     return job.spec.model_copy(update=changes)
 
 
-def not_supported(detail: str) -> NoReturn:
+# What follows is in OpenAI's API and not in this one: refused with the reason, and not described in OpenAPI.
+
+
+@router.post("/v1/videos/extensions", include_in_schema=False)
+async def extend_video(_: Annotated[Asked[Any], Depends(task_body(ExtendVideoRequest))]) -> None:
+    """All frames of a video are made in one pass, so that none can be added to it afterwards."""
+    detail = "videos cannot be extended: ask for more frames, or begin a new one with the last frame"
     raise ApiError("not_supported", detail)
 
 
-@router.post(
-    "/v1/videos/extensions",
-    summary="Extend a video (OpenAI)",
-    openapi_extra=form_request(ExtendVideoRequest),
-    responses=refusals(*WITH_FILES, "not_supported"),
-)
-async def extend_video(asked: Annotated[Asked[Any], Depends(task_body(ExtendVideoRequest))]) -> Video:
-    """Refused: all frames of a video are made in one pass, so that none can be added to it afterwards."""
-    not_supported("videos cannot be extended: ask for more frames, or begin a new one with the last frame")
+@router.post("/v1/videos/characters", include_in_schema=False)
+async def create_character(_: Annotated[Asked[Any], Depends(task_body(CreateCharacterRequest))]) -> None:
+    """The models have no memory of persons."""
+    detail = "there are no characters: describe the person in the prompt, or begin with an image"
+    raise ApiError("not_supported", detail)
 
 
-@router.post(
-    "/v1/videos/characters",
-    summary="Create a character (OpenAI)",
-    openapi_extra=form_request(CreateCharacterRequest),
-    responses=refusals(*WITH_FILES, "not_supported"),
-)
-async def create_character(asked: Annotated[Asked[Any], Depends(task_body(CreateCharacterRequest))]) -> Video:
-    """Refused: the models have no memory of persons."""
-    not_supported("there are no characters: describe the person in the prompt, or begin with an image")
-
-
-@router.get(
-    "/v1/videos/characters/{character_id}",
-    summary="Look at a character (OpenAI)",
-    responses=problems("not_found"),
-)
-async def get_character(character_id: str) -> Video:
+@router.get("/v1/videos/characters/{character_id}", include_in_schema=False)
+async def get_character(character_id: str) -> None:
     """There is none."""
     raise ApiError("not_found", "there are no characters", param="character_id")

@@ -33,13 +33,23 @@ HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"
 
 def page() -> FileResponse:
     """The playground itself. It talks to the public API alone, and to no other host."""
-    headers = {**HEADERS, "Content-Security-Policy": POLICY, "Vary": "Accept"}
-    return FileResponse(FOLDER / "index.html", headers=headers)
+    return html("index.html", Vary="Accept")
+
+
+def html(name: str, **headers: str) -> FileResponse:
+    return FileResponse(FOLDER / name, headers={**HEADERS, "Content-Security-Policy": POLICY, **headers})
 
 
 def prefers_page(accept: str) -> bool:
     """Whether an `Accept` header is that of a browser that opens a page; programs get JSON."""
     return "text/html" in accept
+
+
+@router.get("/docs", include_in_schema=False)
+@router.head("/docs", include_in_schema=False)
+async def reference() -> FileResponse:
+    """The OpenAPI document for people."""
+    return html("reference.html")
 
 
 @router.get("/playground/{name}", include_in_schema=False)

@@ -10,7 +10,7 @@ from service.api.accepting import accept_video
 from service.api.inputs import InputTaker
 from service.api.openapi import form_request, problems
 from service.api.resources import Held
-from service.api.routes.text_to_video import ACCEPTED, REFUSALS
+from service.api.routes.text_to_video import ACCEPTED, WITH_FILES
 from service.api.schemas import Video, VideoRequest
 from service.api.task_body import Asked, task_body
 from service.api.task_options import TASK_OF, spec_with_inputs
@@ -52,8 +52,5 @@ for request_model, name in TASK_OF.items():
         name=name,
         operation_id=name.replace("-", "_"),
         openapi_extra=form_request(request_model),
-        responses={
-            202: ACCEPTED,
-            **problems(*REFUSALS, "invalid_form", "file_too_large", "unsupported_media", "storage_unavailable"),
-        },
+        responses={202: ACCEPTED, **problems(*WITH_FILES)},
     )

@@ -1,5 +1,6 @@
 """`POST /v1/text-to-video`: a prompt becomes a job."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
@@ -7,12 +8,11 @@ from fastapi import APIRouter, Depends, Response
 from service.api.accepting import accept_video
 from service.api.body import json_body
 from service.api.inputs import InputTaker
-from service.api.limits import text_to_video_spec
 from service.api.openapi import POLL_AFTER, REQUEST_ID, json_request, problems
 from service.api.resources import Held
 from service.api.schemas import TextToVideoRequest, Video
+from service.api.task_options import spec_with_inputs
 from service.api.terms import Agreed
-from service.jobs.contract import JobSpec
 
 router = APIRouter(tags=["generate"])
 
@@ -40,6 +40,8 @@ REFUSALS = (
     "unknown_field",
     "unknown_model",
     "unsupported_task",
+    "style_not_found",
+    "style_not_ready",
     "idempotency_key_reused",
     "invalid_api_key",
     "missing_scope",
@@ -48,6 +50,19 @@ REFUSALS = (
     "queue_full",
     "redis_unavailable",
 )
+WITH_FILES = (
+    *REFUSALS,
+    "invalid_form",
+    "file_not_found",
+    "video_not_found",
+    "video_has_no_content",
+    "fields_conflict",
+    "video_not_ready",
+    "file_too_large",
+    "unsupported_media",
+    "storage_unavailable",
+)
+"""Of routes whose requests may bring files."""
 
 
 @router.post(
@@ -65,7 +80,6 @@ async def text_to_video(
 ) -> Video:
     """Accepts the job at once; the video follows by polling, by events, or by `content`."""
 
-    async def make_spec(_: InputTaker) -> JobSpec:
-        return text_to_video_spec(asked, held.catalogue)
+    make_spec = partial(spec_with_inputs, asked, held.catalogue)
 
     return await accept_video(held, response, terms, asked, make_spec, InputTaker(held, {}))

@@ -10,10 +10,13 @@ from service.api.polling import announce_poll_interval
 from service.api.resources import Held, in_time
 from service.api.schemas import Video, VideoDeleted, VideoList
 from service.api.video_id import ExistingJob, VideoId, found
+from service.jobs.contract import STYLE
 
 router = APIRouter(tags=["videos"])
 
 CANCEL_RETRY_SECONDS = 1
+RETRY = {"x-should-retry": "true"}
+"""For OpenAI's clients: this conflict is over as soon as the worker has left the job."""
 
 ONE_VIDEO = {"description": "The video as it is now.", "headers": {**REQUEST_ID, **POLL_AFTER}}
 
@@ -78,7 +81,10 @@ async def delete_video(video_id: VideoId, held: Held) -> VideoDeleted:
     await in_time(held.records.cancel(video_id))
     job = found(await in_time(held.records.delete(video_id)))
     if not job.state.terminal:
-        raise ApiError("video_still_running", "the job is being cancelled", retry_after=CANCEL_RETRY_SECONDS)
-    for key in job.result.keys if job.result is not None else ():
-        await held.storage.delete(key)
+        raise ApiError(
+            "video_still_running", "the job is being cancelled", retry_after=CANCEL_RETRY_SECONDS, headers=RETRY
+        )
+    if job.result is not None and job.spec.task != STYLE:  # a style outlives its job
+        for key in job.result.keys:
+            await held.storage.delete(key)
     return VideoDeleted(id=video_id)

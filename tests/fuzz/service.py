@@ -1,0 +1,70 @@
+"""A gateway on loopback, and a worker's side that soon ends every job, so that a fuzzer meets all states of a video."""
+
+import contextlib
+import itertools
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from service.api.app import create_app
+from service.jobs.contract import WorkerState
+from service.settings import Settings
+from tests.api.gateway import CARD, Bench, listening, write_card
+from tests.redis_server import RedisServer
+
+TASKS = ["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"]
+FILM = b"\x00\x00\x00\x18ftypisom" + bytes(200)
+"""Enough of an MP4 for a gateway, which never decodes."""
+
+
+@contextlib.contextmanager
+def service_under_fuzz(settings: dict[str, object] | None = None) -> Iterator[str]:
+    """The address of a gateway whose videos come to an end."""
+    with tempfile.TemporaryDirectory(prefix="lumiere-") as name:
+        folder = Path(name)
+        server = RedisServer(folder)
+        server.start()
+        card = write_card(folder / "model", {**CARD, "tasks": TASKS, "styles": ["watercolor"]})
+        options = {"redis_url": server.url, "data_dir": folder / "data", "model_dirs": [card], **(settings or {})}
+        chosen = Settings.model_validate(options)
+        try:
+            with listening(create_app(chosen)) as url, worker_side(chosen):
+                yield url
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def worker_side(settings: Settings) -> Iterator[None]:
+    """Most jobs are completed, some fail; a few are cancelled by then."""
+    stop = threading.Event()
+    bench = Bench(settings)
+
+    def work() -> None:
+        for number in itertools.count():
+            if number % 20 == 0:
+                bench.announce(WorkerState.READY)
+            if stop.wait(0.05):
+                return
+            waiting = bench.redis.zrange(bench.attempts.queue.waiting, 0, -1)
+            for place, video_id in enumerate(waiting):
+                end(bench, str(video_id), fails=place % 5 == 4)
+
+    def end(bench: Bench, video_id: str, *, fails: bool) -> None:
+        job = bench.attempts.claim(video_id, 1, "bench")
+        if job is None:
+            return  # cancelled or deleted by now
+        with contextlib.suppress(AssertionError, redis.RedisError):
+            bench.fail(job) if fails else bench.complete(job, FILM)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        bench.close()
