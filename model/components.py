@@ -6,7 +6,8 @@ diffusers looks for the base class by name in the module of a component, hence `
 
 from diffusers import ModelMixin
 
+from model.diffused_super_resolution import DiffusedSuperResolution
 from model.stunet import STUNet
 from model.super_resolution import SuperResolution
 
-__all__ = ["ModelMixin", "STUNet", "SuperResolution"]
+__all__ = ["DiffusedSuperResolution", "ModelMixin", "STUNet", "SuperResolution"]

@@ -103,7 +103,7 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
             force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
         )
         if super_resolution is not None:
-            self.register_to_config(super_resolution=("model.components", "SuperResolution"))
+            self.register_to_config(super_resolution=("model.components", type(super_resolution).__name__))
         self.card: dict[str, Any] = {}
         self.style_files: dict[str, Path] = {}
         self.styles_read: dict[str, Style] = {}

@@ -57,6 +57,11 @@ class SuperResolution(STUNet):
         """Pixels of the low-resolution video along one side of a cell."""
         return self.config.patch_size // self.config.scale
 
+    def sample_shape(self, low: Tensor) -> tuple[int, int, int]:
+        """Channels, rows and columns of what is denoised."""
+        height, width = (side // self.low_patch for side in low.shape[-2:])
+        return 3 * self.config.patch_size**2, height, width
+
     def interpolated(self, low: Tensor) -> Tensor:
         """What the residual is counted from: (1, 3, t, h, w) -> (1, 3, t, H, W)."""
         frames = rearrange(low, "b c t h w -> (b t) c h w")
@@ -139,9 +144,9 @@ def padded(low: Tensor, multiple: int) -> Tensor:
 
 def residual_noise(network: SuperResolution, given: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
     """Standard normal, one frame after the other: the whole is never held, and no window changes what is drawn."""
-    rows, columns = (side // network.low_patch for side in given.shape[-2:])
+    channels, rows, columns = network.sample_shape(given)
     for _ in range(given.shape[2]):
-        frame = torch.randn(1, 3 * network.config.patch_size**2, 1, rows, columns, generator=generator)
+        frame = torch.randn(1, channels, 1, rows, columns, generator=generator)
         yield frame.to(given)
 
 

@@ -33,6 +33,9 @@ def parse_factors(text: str | None) -> tuple[int, ...] | None:
 def inflate(
     t2i: Annotated[Path, typer.Option(help="Folder of a text-to-image model in diffusers' layout.")],
     out: Annotated[Path, typer.Option(help="Where the video model goes; must not exist yet.")],
+    super_resolution: Annotated[
+        Path | None, typer.Option(help="Folder of a second stage (DeepFloyd IF-II), which enlarges.")
+    ] = None,
     dtype: Annotated[Precision | None, typer.Option(help="Precision of the result; as stored if not given.")] = None,
     variant: Annotated[str | None, typer.Option(help="Variant of the weights to read, e.g. fp16.")] = None,
     temporal_factors: Annotated[
@@ -55,6 +58,7 @@ def inflate(
         pipeline = inflate_folder(
             t2i,
             out,
+            super_resolution=super_resolution,
             dtype=getattr(torch, dtype) if dtype else None,
             variant=variant,
             seed=seed,

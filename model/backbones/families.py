@@ -1,6 +1,6 @@
 """The kinds of text-to-image folders that can be inflated, and what has to fit together in one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,31 @@ def check_fit(folder: Path, unet: UNet2DConditionModel, parts: Mapping[str, Any]
             )
     if vae is not None and vae.config.get("latents_mean") is not None:
         raise CheckpointError(f"{folder / 'vae' / 'config.json'}: latents_mean is not supported")
+
+
+def check_second_stage(folder: Path, unet: UNet2DConditionModel, schedules: Sequence[Any], first: Any) -> None:
+    """Raises CheckpointError unless the U-Net enlarges what the `first` one makes, in pixels, from the same text."""
+    config, where = unet.config, folder / "unet" / "config.json"
+
+    def expect(name: str, actual: Any, wanted: Any) -> None:
+        if actual != wanted:
+            raise CheckpointError(f"{where}: {name} is {actual!r}, where {wanted!r} is needed for a second stage")
+
+    expect("in_channels", config.in_channels, 6)
+    expect("class_embed_type", config.class_embed_type, "timestep")
+    expect("encoder_hid_dim", config.encoder_hid_dim, first.config.encoder_hid_dim)
+    if config.out_channels not in (3, 6):
+        expect("out_channels", config.out_channels, 3)
+    if first.config.in_channels != 3 or config.sample_size % first.config.sample_size:
+        raise CheckpointError(
+            f"{where}: its pictures of {config.sample_size} pixels are no multiple of the first stage's, of "
+            f"{first.config.sample_size}"
+        )
+    if len(schedules) != 2:
+        raise CheckpointError(f"{folder / 'model_index.json'} names no scheduler and image_noising_scheduler")
+    kind = schedules[0].config.prediction_type
+    if kind != "epsilon":
+        raise CheckpointError(f"{folder / 'scheduler'}: prediction_type is {kind!r}, where 'epsilon' is needed")
 
 
 def encoder_width(encoder: Any) -> int:

@@ -14,8 +14,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 
-from model.backbones.families import Family, check_fit, family_of
+from model.backbones.families import Family, check_fit, check_second_stage, family_of
 from model.checkpoint import CheckpointError, check_folder
+from model.diffused_super_resolution import DiffusedSuperResolution
 from model.loading import component_class, component_names, load_component, settings_of
 from model.pipeline import LumierePipeline
 from model.stunet import STUNet
@@ -23,12 +24,17 @@ from model.stunet import STUNet
 TAKEN_OVER = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "vae", "scheduler")
 ASPECTS = (1.0, 4 / 3, 3 / 2, 16 / 9)
 SHARD = "4GB"
+SCHEDULERS = ("scheduler", "image_noising_scheduler")
+"""Of a second stage: of what it makes, and of what it is given."""
+SECOND_STAGE = {"steps": 20, "augmentation": 0.0, "window_frames": 16, "overlap_frames": 4}
+"""How it is run; it brings noise of its own."""
 
 
 def inflate_folder(
     source: Path,
     out: Path,
     *,
+    super_resolution: Path | None = None,
     dtype: torch.dtype | None = None,
     variant: str | None = None,
     seed: int = 0,
@@ -36,14 +42,15 @@ def inflate_folder(
 ) -> LumierePipeline:
     """Writes the folder `out` and returns its pipeline, on the CPU.
 
-    source: a text-to-image folder. dtype: None keeps each part's. variant: as in `model.fp16.safetensors`. seed: of the
-    random part of the temporal layers, which shows once they are trained. temporal: arguments of `STUNet`.
+    source: a text-to-image folder. super_resolution: one of a second stage (DeepFloyd IF-II), which enlarges. dtype:
+    None keeps each part's. variant: as in `model.fp16.safetensors`. seed: of the random part of the temporal layers,
+    which shows once they are trained. temporal: arguments of `STUNet`, of the first stage.
 
     Raises CheckpointError naming what is missing, corrupt or does not fit, and ValueError for `out` or `temporal`.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"out: {out} exists and is not an empty folder")
-    pipeline = inflate_pipeline(source, dtype=dtype, variant=variant, seed=seed, **temporal)
+    pipeline = inflate_pipeline(source, super_resolution, dtype=dtype, variant=variant, seed=seed, **temporal)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.save_pretrained(partial, safe_serialization=True, max_shard_size=SHARD)
@@ -56,7 +63,13 @@ def inflate_folder(
 
 
 def inflate_pipeline(
-    source: Path, *, dtype: torch.dtype | None = None, variant: str | None = None, seed: int = 0, **temporal: Any
+    source: Path,
+    super_resolution: Path | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    variant: str | None = None,
+    seed: int = 0,
+    **temporal: Any,
 ) -> LumierePipeline:
     """As `inflate_folder`, without writing."""
     check_folder(source, wanted=("unet", *TAKEN_OVER))
@@ -68,9 +81,32 @@ def inflate_pipeline(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = STUNet.from_unet(image_unet, **temporal)
+        enlarger = None if super_resolution is None else inflate_second_stage(super_resolution, unet, dtype, variant)
     unet.register_to_config(_name_or_path=source.name)
     zeros = bool(settings_of(source).get("force_zeros_for_empty_prompt", False))
-    return LumierePipeline(unet=unet, force_zeros_for_empty_prompt=zeros, **parts)
+    return LumierePipeline(unet=unet, super_resolution=enlarger, force_zeros_for_empty_prompt=zeros, **parts)
+
+
+def inflate_second_stage(
+    source: Path, first: STUNet, dtype: torch.dtype | None, variant: str | None
+) -> DiffusedSuperResolution:
+    """The U-Net of a second stage's folder, for videos of the `first` one. Its temporal layers are freshly drawn.
+
+    Raises CheckpointError naming what is missing or does not fit.
+    """
+    check_folder(source, wanted=("unet", "scheduler", "image_noising_scheduler"))
+    there = component_names(source)
+    image_unet = load_image_unet(source, dtype, variant)
+    schedules = [load_part(source, name, there[name], None, None) for name in SCHEDULERS if name in there]
+    check_second_stage(source, image_unet, schedules, first)
+    enlarger = DiffusedSuperResolution.from_unet(
+        image_unet,
+        scale=image_unet.config.sample_size // first.config.sample_size,
+        schedule=schedules[0].config.beta_schedule,
+        noising_schedule=schedules[1].config.beta_schedule,
+    )
+    enlarger.register_to_config(_name_or_path=source.name)
+    return enlarger
 
 
 def load_image_unet(source: Path, dtype: torch.dtype | None = None, variant: str | None = None) -> UNet2DConditionModel:
@@ -113,7 +149,9 @@ def card(name: str, pipeline: LumierePipeline, family: Family) -> dict[str, Any]
         sizes += [f"{high}x{low}", f"{low}x{high}"]
     if short < 256:  # small pictures are worth enlarging
         sizes += [f"{short * factor}x{short * factor}" for factor in (2, 4)]
+    enlarges = pipeline.super_resolution is not None
     return {
+        **({"super_resolution": SECOND_STAGE} if enlarges else {}),
         "id": name,
         "tasks": ["text-to-video"],
         "defaults": {
@@ -131,7 +169,7 @@ def card(name: str, pipeline: LumierePipeline, family: Family) -> dict[str, Any]
             "guidance_scale": [1.0, 30.0],
             "prompt_characters": 1000,
         },
-        "upscale": "bicubic" if short < 256 else "none",
+        "upscale": "super-resolution" if enlarges else "bicubic" if short < 256 else "none",
         "backbone": family.name,
         "temporal_layers": "untrained",
     }

@@ -161,10 +161,12 @@ def deepfloyd_if_1(scratch: Path) -> DiffusionPipeline:
 
 def deepfloyd_if_2(scratch: Path) -> DiffusionPipeline:
     tokenizer, text_encoder = t5_parts(scratch)
+    unet = image_unet("if2")
+    unet.register_to_config(sample_size=32)  # twice that of the first stage
     return IFSuperResolutionPipeline(
         tokenizer=tokenizer,
         text_encoder=text_encoder,
-        unet=image_unet("if2"),
+        unet=unet,
         scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range", thresholding=True),
         image_noising_scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
         safety_checker=None,

@@ -3,16 +3,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from einops import rearrange, repeat
 
-from model.backbones.inflate import inflate_folder, load_image_unet
+from model.backbones.inflate import inflate_folder
 from model.checkpoint import CheckpointError
 from model.pipeline import LumierePipeline
-from model.stunet import STUNet
 from model.text import encode_text
 from service.jobs.models import read_catalogue
 from tests.backbones.folders import PROMPTS, as_on_the_hub, make_image_pipeline
@@ -46,17 +47,67 @@ def test_a_still_clip_gives_the_image_models_output(inflated, dtype):
     assert error_on_still_clip(pipeline, image_unet, dtype) <= TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-def test_the_network_of_a_super_resolution_stage_does_too(dtype, tmp_path):
-    """DeepFloyd IF, stage II: six channels in, told how much noise the small picture carries."""
-    image = make_image_pipeline("if2", tmp_path / "tokenizer")
-    image.save_pretrained(tmp_path / "image")
-    with pytest.raises(CheckpointError, match="in_channels is 6, where 3 is needed"):
-        inflate_folder(tmp_path / "image", tmp_path / "video")
-    unet = STUNet.from_unet(load_image_unet(tmp_path / "image", dtype))
-    pipeline = LumierePipeline(unet, image.text_encoder, image.tokenizer, image.scheduler)
+@pytest.fixture(scope="module")
+def cascade(tmp_path_factory) -> Path:
+    """DeepFloyd IF, stages I and II, inflated together: folders `first`, `second` and `video`."""
+    folder = tmp_path_factory.mktemp("cascade")
+    for family, name in (("if1", "first"), ("if2", "second")):
+        make_image_pipeline(family, folder / f"{name}-tokenizer").save_pretrained(folder / name)
+    inflate_folder(folder / "first", folder / "video", super_resolution=folder / "second")
+    return folder
 
-    assert error_on_still_clip(pipeline, image.unet, dtype) <= TOLERANCE[dtype]
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@torch.no_grad()
+def test_the_network_of_a_second_stage_does_too(dtype, cascade):
+    """Six channels in, told how much noise the small picture carries."""
+    network = LumierePipeline.from_pretrained(cascade / "video", device="cpu", dtype=dtype).super_resolution
+    image_unet = UNet2DConditionModel.from_pretrained(cascade / "second" / "unet").to(dtype)
+    arguments = conditions(image_unet, 1, dtype)
+    timestep = arguments.pop("timestep")
+    frame = torch.randn(1, 6, 1, 32, 32, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(dtype)
+
+    video = network(repeat(frame, "b c 1 h w -> b c t h w", t=FRAMES), timestep, **arguments).sample
+    image = image_unet(frame[:, :, 0], timestep, **arguments).sample
+
+    assert float((video - image.unsqueeze(2)).abs().max()) <= TOLERANCE[dtype]
+
+
+def test_two_stages_make_a_larger_video(cascade):
+    pipeline = LumierePipeline.from_pretrained(cascade / "video", device="cpu")
+    pipeline.card["super_resolution"]["steps"] = 2
+    clip = pipeline.text_to_video("a red ball", num_frames=20, height=32, width=32, num_inference_steps=1)
+
+    assert (clip.frames.shape, clip.upscale) == ((20, 32, 32, 3), "super-resolution")
+    assert read_catalogue([cascade / "video"])["video"].upscale == "super-resolution"
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
+def test_a_second_stage_that_knows_the_noise_finds_the_video(cascade, level, monkeypatch):
+    """From the straight line of our solver to the schedule that it was trained on, and back."""
+    network = LumierePipeline.from_pretrained(cascade / "video", device="cpu").super_resolution
+    clean, noise = torch.rand(2, 1, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    seen = {}
+
+    def knows(sample, timesteps, **arguments):
+        seen.update(sample=sample, labels=arguments["class_labels"])
+        return UNet2DConditionOutput(sample=torch.cat([noise, noise], dim=1))
+
+    monkeypatch.setattr(network, "forward", knows)
+    low = torch.rand(1, 3, 4, 16, 16)
+    levels = torch.tensor([level])
+    found = network.predict((1 - level) * clean + level * noise, low, levels, 0 * levels)
+
+    assert (found - clean).abs().max() < 0.02 / (1 - level)  # the schedule has a thousand steps
+    assert seen["sample"].shape == (1, 6, 4, 32, 32) and seen["labels"].tolist() == [250]
+
+
+def test_stages_that_do_not_fit_are_refused(cascade, tmp_path):
+    with pytest.raises(CheckpointError, match="in_channels is 6, where 3 is needed"):
+        inflate_folder(cascade / "second", tmp_path / "video")
+    with pytest.raises(CheckpointError, match="in_channels is 3, where 6 is needed for a second stage"):
+        inflate_folder(cascade / "first", tmp_path / "video", super_resolution=cascade / "first")
+    assert not (tmp_path / "video").exists()
 
 
 def test_the_whole_way_from_prompt_to_frames(inflated):
