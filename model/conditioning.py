@@ -232,6 +232,13 @@ def from_still(
     return Known(np.broadcast_to(place(image[None], where), (num_frames, height, width, 3)), share)
 
 
+def without_first_frame(known: Known) -> Known:
+    """Of `from_still`: the first frame's region is known no more than the second's."""
+    share = known.share.copy()
+    share[0] = share[min(1, len(share) - 1)]
+    return Known(known.pixels, share)
+
+
 def check_region(region: Region, num_frames: int, size: tuple[int, ...]) -> None:
     if region.dtype != np.bool_ or region.ndim != 3 or len(region) not in (1, num_frames) or region.shape[1:] != size:
         raise ValueError(

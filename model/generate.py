@@ -138,7 +138,7 @@ def generate(
     feather: Annotated[float, typer.Option(help="Soft border of the mask, a fraction of the short side.")] = 0.0,
     resize: Annotated[str, typer.Option(help="cover, contain or stretch.")] = "cover",
     loop: Annotated[bool, typer.Option("--loop", help="The end of a cinemagraph leads back to its beginning.")] = False,
-    style: Annotated[str | None, typer.Option(help="One of the model's styles.")] = None,
+    style: Annotated[str | None, typer.Option(help="One of the model's styles, or a file of one.")] = None,
     strength: Annotated[float, typer.Option(help="How far stylize leaves its source, 0 to 1.")] = 0.6,
     style_strength: Annotated[float, typer.Option(help="How much of the style, 0 to 1.")] = 1.0,
     chroma: Annotated[str, typer.Option(help="4:2:0, or 4:4:4: sharper colours, fewer players.")] = "4:2:0",
@@ -237,6 +237,8 @@ def run_task(pipeline: Any, request: Request, fps: float, shared: dict[str, Any]
 
     width, height, num_frames = shared["width"], shared["height"], shared["num_frames"]
     boxes = [parse_box(box) for box in request.boxes]
+    named = request.style
+    style = Path(named) if named is not None and named.endswith(".safetensors") else named
 
     def source(path: Path | None) -> Any:
         if path is None:
@@ -277,13 +279,13 @@ def run_task(pipeline: Any, request: Request, fps: float, shared: dict[str, Any]
             return pipeline.stylize(
                 request.prompt,
                 video=video,
-                style=request.style,
+                style=style,
                 strength=request.strength,
                 style_strength=request.style_strength,
                 resize=request.resize,
                 **shared,
             )
-    return pipeline.text_to_video(request.prompt, style=request.style, style_strength=request.style_strength, **shared)
+    return pipeline.text_to_video(request.prompt, style=style, style_strength=request.style_strength, **shared)
 
 
 def parse_box(text: str) -> "Box":

@@ -30,14 +30,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Given:
-    """What a task knows beforehand. known: pixels that stay. source: frames (t, h, w, 3) of the size that is made, to
-    begin from after the last `strength` of the steps were taken back. loop: the first frame follows on the last.
+    """What a task knows beforehand. known: pixels that stay. told: what the network is told of, if that is more.
+    source: frames (t, h, w, 3) of the size that is made, to begin from after the last `strength` of the steps were
+    taken back. loop: the first frame follows on the last.
     """
 
     known: Known | None = None
     source: Frames | None = None
     strength: float = 1.0
     loop: bool = False
+    told: Known | None = None
 
 
 NOTHING = Given()

@@ -38,6 +38,7 @@ from model.conditioning import (
     on_grid,
     place,
     placement,
+    without_first_frame,
 )
 from model.denoising import Condition, Guidance, Network, clamp, denoise, make_scheduler, prediction_type
 from model.latents import KnownLatents, LatentSpace
@@ -204,12 +205,16 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
     ) -> Clip:
         """Lets part of `image`, uint8 (h, w, 3), move and keeps the rest still, exactly.
 
-        mask: (t or 1, h, w), 1 where it moves. loop: the end leads back to the beginning.
+        mask: (t or 1, h, w), 1 where it moves. loop: the end leads back to the beginning. Without it the first frame is
+        the image; with it the first frame, too, is drawn where it moves: an exact one would stand out in every round.
         """
         settings = Options(**options)
         region = np.asarray(mask) > 0.5
         known = from_still(image, region, settings.num_frames, settings.height, settings.width, resize)
-        return self.make(prompt, settings, replace(self.hinted(known), loop=loop))
+        given = self.hinted(known)
+        if loop:
+            given = replace(given, known=without_first_frame(known), told=known, loop=True)
+        return self.make(prompt, settings, given)
 
     def stylize(
         self,
@@ -291,10 +296,11 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
             positive, negative = text.conditions(*(cells * self.pixels_per_cell for cells in shape[-2:]))
         with watch.stage("denoise"):
             known = None if given.known is None else self.known_latents(given.known, shape)
+            told = known if given.told is None else self.known_latents(given.told, shape)
             generator = torch.Generator().manual_seed(options.seed)
             noise = torch.randn(shape, generator=generator)
             latents = denoise(
-                self.network(num_frames, known, given.loop),
+                self.network(num_frames, told, given.loop),
                 solver,
                 noise.to(self.device),
                 positive,
