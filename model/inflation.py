@@ -139,6 +139,34 @@ def time_code(times: Tensor, channels: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :channels]
 
 
+class PlaceCode(nn.Module):
+    """Where in the frame a token is, added to it; nothing when fresh. Places are fractions of the frame, so that they
+    hold for frames of any size.
+    """
+
+    PERIODS = 32.0
+    """The side of a frame, in radians of the fastest wave."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(channels, channels, bias=False)
+        self.reset_to_identity()
+
+    def reset_to_identity(self) -> None:
+        zero(self.proj)
+
+    def forward(self, height: int, width: int) -> Tensor:
+        """((h w), c)."""
+        weight = self.proj.weight
+        half = weight.shape[1] // 2
+        rows, columns = (
+            time_code((torch.arange(side, device=weight.device) + 0.5) / side * self.PERIODS, channels).to(weight.dtype)
+            for side, channels in ((height, half), (width, weight.shape[1] - half))
+        )
+        places = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=-1)
+        return self.proj(rearrange(places, "h w c -> (h w) c"))
+
+
 class TemporalTransformerLayer(nn.Module):
     """Pre-norm self-attention over time and a feed-forward layer, on tokens (n, t, c)."""
 
@@ -166,12 +194,22 @@ class TemporalAttentionBlock(nn.Module):
 
     frame_spacing: temporal downsampling in front of this level; with it positions are times in native frame
         intervals, whatever the level and whatever the stride at which a training clip was sampled.
+    places: tokens are also told where in the frame they are; see `STUNet.temporal_places`.
     """
 
-    def __init__(self, channels: int, heads: int, depth: int, frame_spacing: int, embedding_dim: int | None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        depth: int,
+        frame_spacing: int,
+        embedding_dim: int | None,
+        places: bool = False,
+    ) -> None:
         super().__init__()
         self.frame_spacing = frame_spacing
         self.norm = nn.LayerNorm(channels)
+        self.place = PlaceCode(channels) if places else None
         self.modulation = Modulation(embedding_dim, channels) if embedding_dim else None
         self.layers = nn.ModuleList(TemporalTransformerLayer(channels, heads) for _ in range(depth))
         self.proj_out = nn.Linear(channels, channels)
@@ -188,6 +226,8 @@ class TemporalAttentionBlock(nn.Module):
             y = torch.addcmul(shift[:, None, None], y, scale[:, None, None])
         times = torch.arange(y.shape[2], device=x.device) * self.frame_spacing * clip.frame_interval  # (b, t) or (1, t)
         y = y + time_code(times, channels)[:, None].to(y.dtype)
+        if self.place is not None:
+            y = y + self.place(height, width)[:, None]
         tokens = rearrange(y, "b s t c -> (b s) t c")
         for layer in self.layers:
             tokens = layer(tokens)

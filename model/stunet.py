@@ -78,6 +78,8 @@ class STUNet(UNet2DConditionModel):
     temporal_head_dim: width of their heads, where it divides the level's.
     temporal_conditioning: our addition, off as in the paper: temporal blocks are modulated by noise level and pooled
         text. The frozen image layers have learned no words of motion; this hands the text to the layers that can.
+    temporal_places: our addition, off as in the paper: temporal attention is told where in the frame it looks. A path
+        across the frame is a matter of place and time; a small image model's features hardly tell places apart.
     known_channels: channels that follow those of the noisy clip in the input and tell what is known of it (section
     4.2).
     """
@@ -97,6 +99,7 @@ class STUNet(UNet2DConditionModel):
         temporal_attention_depth: int = 2,
         temporal_head_dim: int = 64,
         temporal_conditioning: bool = False,
+        temporal_places: bool = False,
         known_channels: int = 0,
         **image_arguments: Any,
     ) -> None:
@@ -129,7 +132,8 @@ class STUNet(UNet2DConditionModel):
             if level == coarsest:
                 heads = width // math.gcd(width, temporal_head_dim)
                 spacing = math.prod(factors)
-                return TemporalAttentionBlock(width, heads, temporal_attention_depth, spacing, embedding_dim)
+                depth = temporal_attention_depth
+                return TemporalAttentionBlock(width, heads, depth, spacing, embedding_dim, temporal_places)
             groups = math.gcd(width, config.norm_num_groups or 32)
             hidden = max(1, round(width * temporal_hidden_ratio / groups)) * groups
             return TemporalConvBlock(width, hidden, groups, temporal_kernel, embedding_dim)

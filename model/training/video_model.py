@@ -63,6 +63,7 @@ def inflate(config: VideoModelConfig, folder: Path) -> STUNet:
         temporal_hidden_ratio=config.hidden_ratio,
         temporal_attention_depth=config.attention_depth,
         temporal_conditioning=True,
+        temporal_places=True,
     )
     return unet.freeze_spatial()
 

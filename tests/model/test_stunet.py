@@ -89,6 +89,7 @@ class TestFreshlyInflated:
         "options",
         [
             {"temporal_conditioning": True},
+            {"temporal_places": True},
             {"temporal_hidden_ratio": 0.5, "temporal_kernel": 5},
             {"temporal_factors": (4, 2, 1)},
         ],
@@ -211,6 +212,18 @@ class TestTrained:
         assert outputs[0] == 0
         assert outputs[1] > 1e-4
 
+    @pytest.mark.parametrize("places", [False, True])
+    def test_attention_over_time_tells_places_apart_only_if_told_them(self, places):
+        block = small_model(temporal_places=places).mid_block.temporal_blocks[0]
+        channels = block.proj_out.out_features
+        one_place = torch.randn(6, channels, 1, 1, generator=torch.Generator().manual_seed(6))
+        clip = ClipContext(videos=1, motion=None, frame_interval=torch.ones(1, 1))
+
+        with torch.no_grad():
+            everywhere = block(one_place.expand(-1, -1, 3, 4), clip)
+
+        assert ((everywhere - everywhere[:, :, :1, :1]).abs().max() > 1e-3) == places
+
     def test_norms_take_their_statistics_per_frame(self):
         """A frame's own (2+1)D branch, with the convolution over time silenced but for its centre, depends on that
         frame alone: statistics over the clip would make temporal windows disagree by construction.
@@ -254,7 +267,8 @@ class TestTraining:
 
     def test_every_parameter_of_a_fresh_network_gets_a_gradient_by_the_third_step(self):
         """The zero-initialised layers open first, then what lies before them."""
-        model = STUNet.from_unet(image_unet("sd15"), temporal_conditioning=True).freeze_spatial().train()
+        model = STUNet.from_unet(image_unet("sd15"), temporal_conditioning=True, temporal_places=True)
+        model.freeze_spatial().train()
         optimizer = torch.optim.SGD(model.temporal_parameters(), lr=0.1)
         for _ in range(3):
             optimizer.zero_grad()
