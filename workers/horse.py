@@ -25,7 +25,19 @@ from service.jobs.models import ModelCard, read_catalogue
 from service.storage import Storage, StorageError, StorageFull, output_key, still_key
 from service.telemetry.logs import configure_logging
 from workers.inputs import InputLost, Inputs, fetch_inputs
-from workers.messages import Done, Failed, FromHorse, LoadFailed, Ready, Run, SetUp, Stepped, Stop, Stopped
+from workers.messages import (
+    DeviceMemory,
+    Done,
+    Failed,
+    FromHorse,
+    LoadFailed,
+    Ready,
+    Run,
+    SetUp,
+    Stepped,
+    Stop,
+    Stopped,
+)
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +98,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def memory(self) -> DeviceMemory | None:
+        """Of its device; None for one without a memory of its own."""
+        ...
+
 
 def serve(connection: Connection) -> None:
     """Loads, says Ready, and runs one attempt after the other until the pipe breaks."""
@@ -99,14 +115,23 @@ def serve(connection: Connection) -> None:
         log.exception("the models cannot be loaded")
         connection.send(LoadFailed(f"{type(error).__name__}: {error}" if str(error) else repr(error)))
         return
+    tell_memory(runtime, connection)
     connection.send(Ready(models, runtime.device, runtime.dtype, time.monotonic() - started))
     while True:
         message = connection.recv()
         if isinstance(message, Run):  # a Stop that comes after the end of its attempt is of no use
             outcome = run_attempt(message, runtime, storage, Path(setup.workdir), connection)
+            broken = isinstance(outcome, Failed) and outcome.broken
+            if not broken:
+                tell_memory(runtime, connection)
             connection.send(outcome)
-            if isinstance(outcome, Failed) and outcome.broken:
+            if broken:
                 return
+
+
+def tell_memory(runtime: Runtime, connection: Connection) -> None:
+    if (memory := runtime.memory()) is not None:
+        connection.send(memory)
 
 
 def load(setup: SetUp) -> tuple[Runtime, tuple[str, ...]]:

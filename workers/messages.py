@@ -40,6 +40,15 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class DeviceMemory:
+    """From the horse, beside what it says else: bytes of its device's memory; `peak`: the most that it held itself."""
+
+    used: int
+    peak: int
+    total: int
+
+
+@dataclass(frozen=True)
 class LoadFailed:
     """From the horse: the models cannot be used; it ends after this."""
 
@@ -78,5 +87,5 @@ class Failed:
     broken: bool = False
 
 
-FromHorse = Ready | LoadFailed | Stepped | Done | Stopped | Failed
+FromHorse = Ready | DeviceMemory | LoadFailed | Stepped | Done | Stopped | Failed
 ToHorse = SetUp | Run | Stop

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from service.jobs.contract import Job, WorkerState
 from service.settings import Settings
+from workers.messages import DeviceMemory
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,13 @@ class WorkerMetrics:
         )
         self.state = Gauge("lumiere_worker_state", "1 for the present state.", ("state",), registry=registry)
 
+        self.memory = Gauge(
+            "lumiere_worker_device_memory_bytes",
+            "Of the worker's GPU: used by all, the most that the worker held, and what there is.",
+            ("kind",),
+            registry=registry,
+        )
+
     def serve(self, settings: Settings) -> None:
         """Answers on the port of the settings, if there is one. A taken port is told and does no other harm."""
         if not settings.worker_metrics_port:
@@ -65,3 +73,9 @@ class WorkerMetrics:
     def is_now(self, state: WorkerState) -> None:
         for each in WorkerState:
             self.state.labels(each).set(each is state)
+
+    def holds(self, memory: DeviceMemory | None) -> None:
+        """Nothing is told of a device without a memory of its own."""
+        if memory is not None:
+            for kind in ("used", "peak", "total"):
+                self.memory.labels(kind).set(getattr(memory, kind))

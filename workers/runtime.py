@@ -17,6 +17,7 @@ from service.jobs.contract import STYLE, ErrorCode, JobSpec
 from service.jobs.models import ModelCard
 from workers.horse import OnStep, Rendering, RunFailed
 from workers.inputs import Inputs
+from workers.messages import DeviceMemory
 from workers.pipeline_calls import TASKS, learn_style
 from workers.stills import PREVIEW_FRAMES, preview, write_spritesheet, write_thumbnail
 
@@ -84,6 +85,13 @@ class PipelineRuntime:
             upscale="",
             timings={"train": time.monotonic() - started},
         )
+
+    def memory(self) -> DeviceMemory | None:
+        """See `workers.horse.Runtime`."""
+        if not self.device.startswith("cuda"):
+            return None
+        free, total = torch.cuda.mem_get_info(self.device)
+        return DeviceMemory(total - free, torch.cuda.max_memory_allocated(self.device), total)
 
 
 def render(pipeline: LumierePipeline, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Clip:

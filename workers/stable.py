@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from service.settings import Settings
-from workers.messages import FromHorse, SetUp, ToHorse
+from workers.messages import DeviceMemory, FromHorse, SetUp, ToHorse
 
 BURIAL_SECONDS = 1.0
 """How long a process that has closed its pipe gets to end by itself."""
@@ -28,6 +28,7 @@ class Horse:
         self.workdir = workdir
         self.process: subprocess.Popen[bytes] | None = None
         self.connection: Connection | None = None
+        self.memory: DeviceMemory | None = None
 
     @property
     def alive(self) -> bool:
@@ -70,9 +71,12 @@ class Horse:
             if not self.connection.poll(seconds):
                 return None
             message: FromHorse = self.connection.recv()
-            return message
         except (EOFError, OSError):
             raise HorseDied(self.bury()) from None
+        if isinstance(message, DeviceMemory):
+            self.memory = message
+            return None
+        return message
 
     def kill(self) -> None:
         """Ends the process at once, if there is one."""

@@ -232,6 +232,7 @@ class Supervisor(SimpleWorker):
         self.info = self.info.model_copy(update={"state": state, "detail": detail})
         self.announced_at = time.monotonic()
         self.metrics.is_now(state)
+        self.metrics.holds(self.horse.memory)
         try:
             self.attempts.announce(self.info)
         except RedisUnavailable as error:

@@ -29,6 +29,7 @@ def known_metrics() -> dict[str, set[str]]:
     worker.run.labels("t", "complete").observe(1)
     worker.stages.labels("t", "denoise").observe(1)
     worker.state.labels("ready").set(1)
+    worker.memory.labels("used").set(1)
     seen = JobSystem("lumiere", 0, 0, 0, 0, 0, 0, 0, {"webhook delivered": 1})
     families = [*of_gateway.collect(), *worker.registry.collect(), *JobCollector(seen).collect()]
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}

@@ -58,6 +58,7 @@ async def test_metrics_logs_and_spans_of_one_job(
     assert told["lumiere_worker_wait_seconds_count text-to-video"] == 1
     assert told["lumiere_worker_stage_seconds_count denoise text-to-video"] == 1
     assert told["lumiere_worker_horse_starts_total"] == 1
+    assert [told[f"lumiere_worker_device_memory_bytes {kind}"] for kind in ("used", "peak", "total")] == [3e3, 2e3, 4e3]
     assert told["lumiere_worker_state ready"] + told["lumiere_worker_state busy"] == 1
 
     output = until(

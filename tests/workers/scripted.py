@@ -17,6 +17,7 @@ from service.jobs.models import ModelCard
 from service.storage import StorageFull
 from workers.horse import OnStep, Rendering, RunFailed
 from workers.inputs import Inputs
+from workers.messages import DeviceMemory
 
 
 class ScriptedRuntime:
@@ -27,6 +28,9 @@ class ScriptedRuntime:
         for card in cards.values():
             if (card.folder / "corrupt").exists():
                 raise ValueError(f"{card.folder / 'corrupt'} is damaged")
+
+    def memory(self) -> DeviceMemory:
+        return DeviceMemory(used=3_000, peak=2_000, total=4_000)
 
     def run(self, spec: JobSpec, inputs: Inputs, workdir: Path, on_step: OnStep) -> Rendering:
         script = json.loads(spec.prompt)
