@@ -199,13 +199,13 @@ def install_handlers(app: FastAPI) -> None:
 def allowed_methods(request: Request) -> list[str]:
     """All methods of the path; Starlette's own `Allow` knows those of one route only.
 
-    A route of exactly this path hides those with an id in that place: `/v1/videos/edits` is no video.
+    A path that is documented as it stands has no ids in it: `/v1/videos/edits` is no video.
     """
-    routes = request.app.router.routes
-    exact = [route for route in routes if getattr(route, "path", None) == request.scope["path"]]
+    documented = request.app.openapi()["paths"].get(request.scope["path"])
 
     def is_taken(method: str) -> bool:
         probe = {**request.scope, "method": method}
-        return any(route.matches(probe)[0] is Match.FULL for route in exact or routes)
+        known = documented is None or method == "HEAD" or method.lower() in documented
+        return known and any(route.matches(probe)[0] is Match.FULL for route in request.app.router.routes)
 
     return [method for method in METHODS if is_taken(method)]

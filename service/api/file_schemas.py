@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field
 
 from service.api.media_input import NewMedia
+from service.api.paging import Page
 from service.api.schemas import RequestPart
 from service.uploads.records import FileRecord
 
@@ -44,14 +45,11 @@ class File(BaseModel):
         return cls(**record.model_dump(exclude={"owner"}))
 
 
-class FileList(BaseModel):
-    """One page; the next one begins behind `last_id` (`?after=`)."""
+class FileList(Page):
+    """One page of files."""
 
     object: Literal["list"] = "list"
     data: list[File]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class FileDeleted(BaseModel):

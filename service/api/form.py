@@ -43,8 +43,10 @@ STRUCTURED = frozenset(
 )
 """Fields whose text may be JSON; a prompt that begins with a bracket stays a prompt."""
 LISTS = frozenset({"keyframes", "boxes"})
-FREE = frozenset({"prompt", "negative_prompt"})
-"""Fields whose text may be any; in all others `null`, as form encoders write it, is a field that was left out."""
+
+
+class Node(dict[str, Any]):
+    """An object that brackets make, and not one that came as JSON."""
 
 
 @dataclass
@@ -91,8 +93,6 @@ def form_of(data: FormData) -> Form:
             token = f"upload:{nonce}:{len(form.files)}"
             form.files[token] = value
             place(form.fields, path_of(name), token)
-        elif value == "null" and name not in FREE:
-            continue
         elif name in STRUCTURED and value.lstrip()[:1] in ("[", "{"):
             place_parsed(form.fields, name, parse_json(value))
         else:
@@ -140,15 +140,15 @@ def slot(node: Mapping[str, Any], name: str, below: str) -> str:
 
 
 def child(node: dict[str, Any], name: str) -> dict[str, Any]:
-    below = node.setdefault(name, {})
-    if not isinstance(below, dict):
+    below = node.setdefault(name, Node())
+    if not isinstance(below, Node):
         raise NotAcceptable("a field is both a value and an object")
     return below
 
 
 def with_lists(value: Any) -> Any:
-    """The same with objects of the names 0, 1, 2, … as lists."""
-    if not isinstance(value, dict):
+    """The same with objects of the names 0, 1, 2, … as lists, where the brackets made them."""
+    if not isinstance(value, Node):
         return value
     parts = {name: with_lists(part) for name, part in value.items()}
     if parts and set(parts) == {str(number) for number in range(len(parts))}:

@@ -145,6 +145,7 @@ def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard], webhook_al
                 narrow(schemas[request.__name__]["properties"], catalogue)
             for union, tasks in UNIONS.items():
                 schemas[union.__name__] = one_of_tasks(schemas, union, tasks)
+            limit_model(schemas[StyleRequest.__name__]["properties"], catalogue)
             limit_prompt(schemas[RemixVideoRequest.__name__]["properties"], catalogue)
             for name in (WebhookEndpointRequest.__name__, WebhookEndpointChange.__name__):
                 limit_url(schemas[name]["properties"], webhook_allow)
@@ -165,13 +166,17 @@ def narrow(properties: dict[str, Any], catalogue: Mapping[str, ModelCard]) -> No
     limit_prompt(properties, catalogue)
     sizes = dict.fromkeys(size for limit in limits for size in limit.sizes)
     properties["size"]["anyOf"][0] = {"type": "string", "enum": list(sizes)}
-    properties["model"]["anyOf"][0] = {"type": "string", "enum": list(catalogue)}
+    limit_model(properties, catalogue)
     if "style" in properties:
         styles = dict.fromkeys(style for card in catalogue.values() for style in card.styles)
         learned = {"type": "string", "pattern": "^style_[a-z2-7]{26}$"}
         properties["style"]["anyOf"] = [{"enum": [*styles, None]}, learned]
     if "seconds" in properties:
         properties["seconds"]["anyOf"] = lengths(catalogue.values())
+
+
+def limit_model(properties: dict[str, Any], catalogue: Mapping[str, ModelCard]) -> None:
+    properties["model"]["anyOf"][0] = {"type": "string", "enum": list(catalogue)}
 
 
 def limit_prompt(properties: dict[str, Any], catalogue: Mapping[str, ModelCard]) -> None:

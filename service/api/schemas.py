@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from service.api.paging import Page
 from service.jobs.contract import Chroma, Job, JobSpec, JobState, MediaRef
 
 MAX_SEED = 2**32 - 1
@@ -327,14 +328,11 @@ def usage(job: Job) -> VideoUsage | None:
     )
 
 
-class VideoList(BaseModel):
-    """One page; the next one begins behind `last_id` (`?after=`)."""
+class VideoList(Page):
+    """One page of videos."""
 
     object: Literal["list"] = "list"
     data: list[Video]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class VideoDeleted(BaseModel):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from service.api.body import Body, media_type_of, read_json
@@ -35,11 +35,17 @@ def task_body(model: type[Body]) -> Callable[[Request, Held], AsyncIterator[Aske
         if media_type_of(request) == "multipart/form-data":
             limit = FILES_AT_ONCE * held.max_upload_bytes + FORM_OVERHEAD_BYTES
             async with read_form(request, limit) as form:
-                yield Asked(validated(model, form.fields, strict=False), form.files)
+                yield Asked(validated(model, without_nulls(model, form.fields), strict=False), form.files)
         else:
             yield Asked(validated(model, await read_json(request, MAX_JSON_BYTES, or_form=True), strict=True), {})
 
     return read
+
+
+def without_nulls(model: type[BaseModel], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a form without those that may be left out and are the text `null`, as form encoders write it."""
+    optional = {name for name, info in model.model_fields.items() if info.default is None}
+    return {name: value for name, value in fields.items() if value != "null" or name not in optional}
 
 
 def validated(model: type[Body], fields: dict[str, Any], *, strict: bool) -> Body:

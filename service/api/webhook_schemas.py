@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from service.api.paging import Page
 from service.api.schemas import RequestPart, Words
 from service.webhooks.deliveries import Delivery
 from service.webhooks.endpoints import Endpoint
@@ -69,12 +70,9 @@ def shown(endpoint: Endpoint) -> dict[str, object]:
     return {**fields, "event_types": list(endpoint.event_types), "signing_secret_hint": hint}
 
 
-class WebhookEndpointList(BaseModel):
+class WebhookEndpointList(Page):
     object: Literal["list"] = "list"
     data: list[WebhookEndpoint]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class WebhookEndpointDeleted(BaseModel):

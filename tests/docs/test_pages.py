@@ -88,6 +88,30 @@ def test_every_field_is_documented(shape: type[BaseModel]) -> None:
     assert {field for field in shape.model_fields if f"`{field}`" not in text} == set()
 
 
+def requests_of(page: Path) -> set[str]:
+    """`METHOD /path` of every curl command of a page, with its variables."""
+    text = page.read_text().replace("\\\n", " ")
+    calls = re.findall(r"curl [^|\n]*?\$URL(/[^\s?\")]*)([^\n|]*)", text)
+    lines = [line for line in re.findall(r"curl [^\n|]*", text) if "$URL" in line]
+    assert len(calls) == len(lines)
+    found = set()
+    for line, (path, _) in zip(lines, calls, strict=True):
+        named = re.search(r"-X (\w+)", line)
+        found.add(f"{named[1] if named else 'POST' if re.search(r' -[dF] ', line) else 'GET'} {path}")
+    return found
+
+
+def test_the_cookbook_has_every_route(tmp_path: Path) -> None:
+    from service.api.app import create_app
+
+    documented = create_app(Settings(redis_url="redis://127.0.0.1:1", data_dir=tmp_path)).openapi()["paths"]
+    shown = requests_of(ROOT / "docs" / "cookbook.md")
+    for path, methods in documented.items():
+        for method in methods:
+            wanted = re.compile(f"{method.upper()} {re.sub(r'{[^}]+}', r'[$A-Za-z_]+', path)}")
+            assert any(wanted.fullmatch(call) for call in shown), f"{method.upper()} {path} is not in the cookbook"
+
+
 def test_every_task_has_a_route() -> None:
     from service.cli.generate import TASKS
 

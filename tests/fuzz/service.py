@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,9 +17,17 @@ from service.settings import Settings
 from tests.api.gateway import CARD, Bench, listening, write_card
 from tests.redis_server import RedisServer
 
+SCHEMATHESIS = Path(sys.executable).parent / "st"
 TASKS = ["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"]
 FILM = b"\x00\x00\x00\x18ftypisom" + bytes(200)
 """Enough of an MP4 for a gateway, which never decodes."""
+
+
+def fuzz(url: str, *options: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
+    """Runs schemathesis, with all its checks, on the gateway at `url`."""
+    command = [str(SCHEMATHESIS), "run", f"{url}/openapi.json", "--checks", "all", *options]
+    with tempfile.TemporaryDirectory() as folder:  # it leaves files where it runs
+        return subprocess.run(command, cwd=folder, capture_output=capture, text=True, check=False)
 
 
 @contextlib.contextmanager

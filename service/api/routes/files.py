@@ -9,6 +9,7 @@ from service.api.errors import ApiError
 from service.api.file_schemas import File, FileDeleted, FileList, FileRequest
 from service.api.media_input import MediaInput
 from service.api.openapi import REQUEST_ID, Responses, form_request, problems
+from service.api.paging import page_of
 from service.api.resources import Held, Resources, in_time
 from service.api.sending import object_responses, send_object
 from service.api.task_body import Asked, task_body
@@ -95,13 +96,7 @@ async def list_files(
     `input`.
     """
     found = await in_time(held.files.list(after=after, limit=limit + 1, newest_first=order == "desc", purpose=purpose))
-    page = [File.of(file) for file in found[:limit]]
-    return FileList(
-        data=page,
-        first_id=page[0].id if page else None,
-        last_id=page[-1].id if page else None,
-        has_more=len(found) > limit,
-    )
+    return page_of(FileList, [File.of(file) for file in found], limit)
 
 
 @files.get(

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from service.api.errors import ApiError
 from service.api.openapi import POLL_AFTER, REQUEST_ID, problems
+from service.api.paging import page_of
 from service.api.polling import announce_poll_interval
 from service.api.resources import Held, in_time
 from service.api.schemas import Video, VideoDeleted, VideoList
@@ -36,13 +37,7 @@ async def list_videos(
 ) -> VideoList:
     """A page of videos, and whether there are more behind it."""
     jobs = await in_time(held.records.list(after=after, limit=limit + 1, newest_first=order == "desc"))
-    page = [Video.of(job) for job in jobs[:limit]]
-    return VideoList(
-        data=page,
-        first_id=page[0].id if page else None,
-        last_id=page[-1].id if page else None,
-        has_more=len(jobs) > limit,
-    )
+    return page_of(VideoList, [Video.of(job) for job in jobs], limit)
 
 
 @router.get(

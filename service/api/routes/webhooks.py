@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from service.api.body import json_body, json_body_or_none
 from service.api.errors import ApiError
 from service.api.openapi import REQUEST_ID, Responses, json_request, problems
+from service.api.paging import page_of
 from service.api.resources import Held, Resources, in_time
 from service.api.webhook_schemas import (
     RotateSecretRequest,
@@ -106,13 +107,8 @@ async def list_endpoints(
     if after is not None:
         places = [place for place, endpoint in enumerate(endpoints) if endpoint.id == after]
         endpoints = endpoints[places[0] + 1 :] if places else []
-    page = [WebhookEndpoint.of(endpoint) for endpoint in endpoints[:limit]]
-    return WebhookEndpointList(
-        data=page,
-        first_id=page[0].id if page else None,
-        last_id=page[-1].id if page else None,
-        has_more=len(endpoints) > limit,
-    )
+    shown = [WebhookEndpoint.of(endpoint) for endpoint in endpoints[: limit + 1]]
+    return page_of(WebhookEndpointList, shown, limit)
 
 
 @router.get("/{endpoint_id}", summary="Look at a webhook endpoint", responses={**ANSWER, **problems(*UNKNOWN)})
