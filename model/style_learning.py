@@ -18,7 +18,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from model.denoising import OnStep, StepInfo
+from model.denoising import InvalidOutput, OnStep, StepInfo
 from model.finetune.objective import loss, noised
 from model.image_model import image_model
 from model.multidiffusion import repeated
@@ -77,7 +77,9 @@ def learn_style(
     """Learns the style of `image`, uint8 (h, w, 3), and writes it to `path`; the pipeline stays as it is.
 
     prompt: what the picture shows, without its style. steps: those of `settings` if not given. on_step: called after
-    every step of training; what it raises ends the training. Raises ValueError naming the argument that cannot be.
+    every step of training; what it raises ends the training.
+
+    Raises ValueError naming the argument that cannot be, InvalidOutput when the training diverges.
     """
     settings = settings if steps is None else replace(settings, steps=steps)
     check(image, settings)
@@ -102,7 +104,10 @@ def learn_style(
         condition = in_precision(repeated(conditions[caption], len(clean)), pipeline.unet.dtype)
         predicted = network(at.sample.squeeze(2).to(pipeline.unet.dtype), at.timesteps, **condition).sample
         optimizer.zero_grad(set_to_none=True)
-        loss(pipeline.scheduler, predicted.unsqueeze(2), clean, noise, at).backward()
+        error = loss(pipeline.scheduler, predicted.unsqueeze(2), clean, noise, at)
+        if not torch.isfinite(error):
+            raise InvalidOutput("the training of the style has diverged")
+        error.backward()
         nn.utils.clip_grad_norm_(list(factors.values()), 1.0)
         optimizer.step()
         if on_step is not None:

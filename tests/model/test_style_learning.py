@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from model.backbones.inflate import inflate_folder
+from model.denoising import InvalidOutput
 from model.image_model import image_model
 from model.pipeline import LumierePipeline
 from model.style_learning import StyleSettings, learn_style
@@ -101,6 +102,14 @@ def test_it_can_be_stopped_after_any_step_and_writes_nothing_then(pipeline, stri
 def test_pictures_that_cannot_be_are_refused(pipeline, tmp_path, shape, message):
     with pytest.raises(ValueError, match=rf"^image must be .*{message}"):
         pipeline.learn_style(np.zeros(shape, np.uint8), tmp_path / "w.safetensors")
+
+
+def test_training_that_diverges_is_an_error(pipeline, stripes, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "encode", lambda pixels: torch.full((len(pixels), 48, 1, 8, 8), torch.nan))
+
+    with pytest.raises(InvalidOutput, match="diverged"):
+        pipeline.learn_style(stripes, tmp_path / "w.safetensors", settings=QUICK)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("family", ["sdxl", "if1"])
