@@ -226,3 +226,15 @@ async def test_ids_cannot_be_guessed(client: httpx.AsyncClient) -> None:
 
     assert len(ids) == 20
     assert all(re.fullmatch(r"video_[a-z2-7]{26}", video_id) for video_id in ids)
+
+
+async def test_jobs_is_another_name(client: httpx.AsyncClient) -> None:
+    video_id = (await client.post("/v1/text-to-video", json={"prompt": "a ball"})).json()["id"]
+    listed = (await client.get("/v1/jobs")).json()["data"]
+    cancelled = (await client.post(f"/v1/jobs/{video_id}/cancel")).json()
+
+    assert [job["id"] for job in listed] == [video_id]
+    assert (cancelled["id"], cancelled["status"]) == (video_id, "cancelled")
+    assert (await client.get(f"/v1/jobs/{video_id}")).json()["error"]["code"] == "cancelled"
+    assert (await client.delete(f"/v1/jobs/{video_id}")).json()["deleted"] is True
+    assert (await client.get("/v1/jobs/video_x")).status_code == 404

@@ -83,3 +83,13 @@ async def delete_video(video_id: VideoId, held: Held) -> VideoDeleted:
         for key in job.result.keys:
             await held.storage.delete(key)
     return VideoDeleted(id=video_id)
+
+
+# The same under the name of what they are before there is a video; not documented twice.
+for path, handler, method in (
+    ("/v1/jobs", list_videos, "GET"),
+    ("/v1/jobs/{video_id}", get_video, "GET"),
+    ("/v1/jobs/{video_id}/cancel", cancel_video, "POST"),
+    ("/v1/jobs/{video_id}", delete_video, "DELETE"),
+):
+    router.add_api_route(path, handler, methods=[method], include_in_schema=False)
