@@ -126,3 +126,4 @@ try {
   page.append(element("p", { role: "alert" }, `The reference cannot be shown: ${error.message}`));
 }
 page.setAttribute("aria-busy", "false");
+document.body.dataset.ready = "true";
