@@ -5,7 +5,8 @@
 The three servers run at once, one process each, and are loaded in turn, round after round, so that a machine that slows
 down slows all alike; the medians of the rounds are compared. `max` is what 16 connections can get through; the p99 is
 that of requests which arrive at a constant rate of half that server's own maximum. Only Lumiere's jobs are on disk
-(Redis, append-only file synced every second) when they are answered. BentoML is installed into a folder of its own,
+(Redis, append-only file synced every second) when they are answered. `CPU each` is what a job costs the processes of a
+server, Redis included; it hardly depends on what else the machine does. BentoML is installed into a folder of its own,
 `runs/bentoml`, on first use.
 
 Then, of Lumiere alone: how long after the end of a job its followers see it, and where the job of one key comes in the
@@ -26,6 +27,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.load import Connection, Load, arrive, post, saturate
 from service.access.keys import ApiKeys
 from service.access.scopes import DEFAULT_SCOPES
@@ -43,19 +46,36 @@ ROOT = Path(__file__).resolve().parent.parent
 BODY = json.dumps({"prompt": "a red car driving on a mountain road", "seed": 7, "num_frames": 80}).encode()
 CONNECTIONS = 16
 START_SECONDS = 120.0
+PROCESSES = {"lumiere": ("gateway", "redis"), "in memory": ("in-memory",), "bentoml": ("bentoml",)}
+
+
+started: dict[str, psutil.Process] = {}
+"""The processes that run, by name."""
+
+
+def family(name: str) -> list[psutil.Process]:
+    """A process and all below it."""
+    return [started[name], *started[name].children(recursive=True)]
+
+
+def cpu_seconds(*names: str) -> float:
+    """What these processes and their children have used up so far."""
+    times = [process.cpu_times() for name in names for process in family(name)]
+    return sum(each.user + each.system for each in times)
 
 
 @contextlib.contextmanager
 def running(words: list[str], environment: dict[str, str], folder: Path, name: str) -> Iterator[None]:
     """A process in `folder`, killed with its children at the end; what it says goes into a file."""
     with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            words, env={**os.environ, **environment}, cwd=folder, stdout=log, stderr=log, start_new_session=True
-        )
+        process = subprocess.Popen(words, env={**os.environ, **environment}, cwd=folder, stdout=log, stderr=log)
+    started[name] = psutil.Process(process.pid)
     try:
         yield
     finally:
-        os.killpg(process.pid, 9)
+        for each in family(name):
+            each.kill()
+        started.pop(name)
         process.wait()
 
 
@@ -97,8 +117,7 @@ def gateway(redis_url: str, folder: Path, **settings: str) -> Iterator[str]:
     }
     environment = {f"LUMIERE_{name.upper()}": value for name, value in values.items()}
     own = Settings(port=port, log_level="warning")
-    name = f"gateway-{port}"
-    with running(gateway_command(own), {**environment, "PYTHONPATH": str(ROOT)}, folder, name):
+    with running(gateway_command(own), {**environment, "PYTHONPATH": str(ROOT)}, folder, "gateway"):
         wait_for(lambda: listens(port), "the gateway")
         yield f"http://127.0.0.1:{port}"
 
@@ -134,11 +153,15 @@ async def measure_accept(urls: dict[str, tuple[str, str]], rounds: int, seconds:
         await saturate(url, request, 1.0, 4)
     full: dict[str, list[Load]] = {name: [] for name in urls}
     half: dict[str, list[Load]] = {name: [] for name in urls}
+    cpu: dict[str, list[float]] = {name: [] for name in urls}
     for turn in range(rounds):
         order = list(urls)[turn % len(urls) :] + list(urls)[: turn % len(urls)]
         for name in order:
             url, request = requests[name]
+            before = cpu_seconds(*PROCESSES[name])
             full[name].append(await saturate(url, request, seconds, CONNECTIONS))
+            spent = cpu_seconds(*PROCESSES[name]) - before
+            cpu[name].append(spent * 1000 / len(full[name][-1].milliseconds))
             half[name].append(await arrive(url, request, seconds, full[name][-1].rate / 2))
             if full[name][-1].refused or half[name][-1].refused:
                 sys.exit(f"{name} refused requests")
@@ -147,6 +170,7 @@ async def measure_accept(urls: dict[str, tuple[str, str]], rounds: int, seconds:
             "max_per_second": round(statistics.median(load.rate for load in full[name]), 1),
             "p50_ms_at_max": round(statistics.median(load.quantile(0.5) for load in full[name]), 2),
             "p50_ms_at_half": round(statistics.median(load.quantile(0.5) for load in half[name]), 2),
+            "cpu_ms_each": round(statistics.median(cpu[name]), 2),
             "p99_ms_at_half": round(statistics.median(load.quantile(0.99) for load in half[name]), 2),
         }
         for name in urls
@@ -280,10 +304,12 @@ def alone(**settings: str) -> Iterator[tuple[str, str]]:
 
 
 def tell_accept(rows: dict[str, dict[str, float]]) -> None:
-    print(f"{'server':12} {'max/s':>8} {'p50 at max':>11} {'p50 at half':>12} {'p99 at half':>12}  (ms)")
+    print(
+        f"{'server':12} {'max/s':>8} {'p50 at max':>11} {'p50 at half':>12} {'p99 at half':>12}  {'CPU each':>8}  (ms)"
+    )
     for name, row in rows.items():
         print(f"{name:12} {row['max_per_second']:8.0f} {row['p50_ms_at_max']:11.2f} ", end="")
-        print(f"{row['p50_ms_at_half']:12.2f} {row['p99_ms_at_half']:12.2f}", flush=True)
+        print(f"{row['p50_ms_at_half']:12.2f} {row['p99_ms_at_half']:12.2f}  {row['cpu_ms_each']:8.2f}", flush=True)
     for name, row in rows.items():
         if name != "lumiere":
             print(f"{rows['lumiere']['max_per_second'] / row['max_per_second']:.2f} times the rate of {name}")

@@ -129,7 +129,8 @@ class Soak:
             time.sleep(0.5)
         rows = self.deployment.terminal_rows()
         states = Counter(self.status(job) for job in self.jobs)
-        wrong = [job for job, number in self.jobs.items() if not self.has_its_bytes(job, number)]
+        wrong = [told for job, number in self.jobs.items() if (told := self.what_is_wrong(job, number))]
+        print(*wrong, sep="\n")
         return {
             "jobs": len(self.jobs),
             "faults": dict(self.faults),
@@ -143,9 +144,12 @@ class Soak:
             "drained_in_seconds": round(time.monotonic() - started, 1),
         }
 
-    def has_its_bytes(self, job: str, number: int) -> bool:
+    def what_is_wrong(self, job: str, number: int) -> str | None:
+        """Of a job's content; None when it is as it should be."""
         answer = self.deployment.gateways[0].http.get(f"/v1/videos/{job}/content")
-        return answer.status_code == 200 and answer.content == expected_bytes(number, STEPS)
+        if answer.status_code == 200 and answer.content == expected_bytes(number, STEPS):
+            return None
+        return f"{job} ({number}): {answer.status_code} {answer.text[:400]}"
 
 
 def main() -> None:
