@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.client import Service, Video, default_url
+from service.cli.client import Service, ServiceError, Video, default_url
 from service.cli.generate import as_json, refuse_unfinished
 from service.cli.progress import clock, show
 
@@ -18,7 +18,22 @@ jobs = typer.Typer(
 )
 
 Url = Annotated[str, typer.Option("--url", help="Address of the service.", envvar="LUMIERE_URL", show_default=False)]
-VideoId = Annotated[str, typer.Argument(metavar="VIDEO_ID", show_default=False)]
+STATES = ("queued", "in_progress", "completed", "failed", "cancelled")
+
+
+def latest_ids(incomplete: str) -> list[tuple[str, str]]:
+    """For the shell's completion: ids with their status and prompt, none where no service answers."""
+    try:
+        with Service(default_url(), patience=0.0) as service:
+            videos = service.videos(100)
+    except ServiceError:
+        return []
+    return [
+        (video["id"], f"{video['status']}: {video['prompt']}") for video in videos if video["id"].startswith(incomplete)
+    ]
+
+
+VideoId = Annotated[str, typer.Argument(metavar="VIDEO_ID", show_default=False, autocompletion=latest_ids)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -86,7 +101,9 @@ def cancel_job(video_id: VideoId, url: Url = "", json: AsJson = False) -> None:
 def list_jobs(
     url: Url = "",
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
-    status: Annotated[str | None, typer.Option(help="Of these, only those in this status.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Of these, only those in this status.", autocompletion=lambda: list(STATES))
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """The latest jobs."""

@@ -9,7 +9,7 @@ from tests.fuzz.service import fuzz, service_under_fuzz
 
 @pytest.mark.timeout(600)
 def test_no_check_of_schemathesis_fails() -> None:
-    options = ("--phases", "examples,fuzzing,stateful", "--max-examples", "3", "--seed", "1", "--no-shrink")
+    options = ("--phases", "examples,fuzzing,stateful", "--max-examples", "2", "--seed", "1", "--no-shrink")
     with service_under_fuzz() as url:
         done = fuzz(url, *options, capture=True)
 
