@@ -16,8 +16,8 @@ from model.training.image_model import PATCH, load_text_encoder
 
 MODEL_ID = "lumiere-mini"
 FLOW_SHIFT = 16.0
-"""What a clip shows and how it moves is decided at high noise levels, the more so the more frames it has; the last, nearly
-clean steps add grain that the network was not taught to remove."""
+"""What a clip shows and how it moves is decided at high noise levels, the more so the more frames it has; the last,
+nearly clean steps add grain that the network was not taught to remove."""
 
 CARD = {
     "id": MODEL_ID,
