@@ -44,7 +44,7 @@ def client_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(900)
 def test_the_node_client(client_folder: Path, live_stack: LiveStack) -> None:
     done = subprocess.run(
-        [shutil.which("node", path=PATH) or "node", "--test", "videos.test.mjs"],
+        [shutil.which("node", path=PATH) or "node", "--test", "--test-reporter=tap", "videos.test.mjs"],
         cwd=client_folder,
         env={**os.environ, "PATH": PATH, "LUMIERE_URL": live_stack.url},
         capture_output=True,
