@@ -147,11 +147,13 @@ class JobRecords:
         text = spec.model_dump_json()
         account = self.account
         owner = account.owner or ""
-        known = ""
+        known, print_ = "", ""
         if idempotency_key is not None:
             known = keys.idempotency(hashlib.sha256(f"{owner} {idempotency_key}".encode()).hexdigest())
+            print_ = hashlib.sha256((fingerprint or text).encode()).hexdigest()
+        job_id = new_job_id()
         arguments: list[str | int | float] = [
-            new_job_id(),
+            job_id,
             text,
             self.policy.queue_name,
             spec.model,
@@ -161,7 +163,7 @@ class JobRecords:
             self.policy.retention_seconds,
             self.policy.max_queued_jobs,
             known,
-            hashlib.sha256((fingerprint or text).encode()).hexdigest(),
+            print_,
             WORKER_TTL_MS,
             owner,
             account.key_id,
@@ -192,9 +194,23 @@ class JobRecords:
             raise QuotaExceeded(subject, float(wait) / 1000 if wait else None, limits)
         limits = read_limits(rest[0]) if rest else ()
         self.on_limits(limits)
-        job = job_of_view(subject)
-        assert job is not None
-        return Accepted(job=job, replayed=verdict == "replayed", limits=limits)
+        if verdict == "replayed":
+            known_job = job_of_view(subject)
+            assert known_job is not None
+            return Accepted(job=known_job, replayed=True, limits=limits)
+        job = Job(
+            id=job_id,
+            spec=spec,
+            state=JobState.QUEUED,
+            steps_total=spec.num_inference_steps,
+            created_at=int(subject[0]) / 1000,
+            owner=owner,
+            key_id=account.key_id,
+            request_id=self.trace.request_id,
+            traceparent=self.trace.traceparent,
+            **place_in_queue(spec, subject),
+        )
+        return Accepted(job=job, replayed=False, limits=limits)
 
     async def get(self, job_id: str) -> Job | None:
         """The job with its queue position and ETA; None when there is none (any more)."""
@@ -354,24 +370,30 @@ def read_limits(flat: Sequence[str]) -> tuple[Limit, ...]:
 
 def job_of_view(view: Sequence[Any]) -> Job | None:
     """The job in a view of common.lua; queued ones with their position and ETA, running ones with what is left."""
-    flat, now, rank, length, waiting_cost, running_seconds, workers, step_seconds, cost_seconds = view
+    flat, standing = view
     if not flat:
         return None
     record = dict(zip(flat[::2], flat[1::2], strict=True))
     job = job_of_record(record)
     if job.state is JobState.IN_PROGRESS and record.get("eta_ms"):
-        return job.model_copy(update={"eta_seconds": max(int(record["eta_ms"]) - int(now), 0) / 1000})
+        return job.model_copy(update={"eta_seconds": max(int(record["eta_ms"]) - int(standing[0]), 0) / 1000})
     if job.state is not JobState.QUEUED:
         return job
+    return job.model_copy(update=place_in_queue(job.spec, standing))
+
+
+def place_in_queue(spec: JobSpec, standing: Sequence[Any]) -> dict[str, Any]:
+    """Position and ETA of a queued job, from its `standing` in common.lua."""
+    _, rank, length, waiting_cost, running_seconds, workers, step_seconds, cost_seconds = standing
     eta = queue_eta(
-        job.spec,
+        spec,
         ahead=float(waiting_cost) * rank / length if length else 0.0,
         running=float(running_seconds),
         workers=workers,
         step_seconds=float(step_seconds) if step_seconds else None,
         cost_seconds=float(cost_seconds) if cost_seconds else None,
     )
-    return job.model_copy(update={"queue_position": max(rank, 0), "eta_seconds": eta})
+    return {"queue_position": max(rank, 0), "eta_seconds": eta}
 
 
 def queue_eta(

@@ -84,7 +84,9 @@ def accept_blocking(client: redis.Redis, job_id: str, *, bound: int = 1000, key:
     verdict, subject, *_ = client.register_script(script("accept"))(
         args=[*arguments, key, "print", 10_000, *NO_ACCOUNT]
     )
-    return [verdict, dict(zip(subject[0][::2], subject[0][1::2], strict=True))["id"] if verdict != "full" else ""]
+    if verdict == "replayed":
+        return [verdict, dict(zip(subject[0][::2], subject[0][1::2], strict=True))["id"]]
+    return [verdict, job_id if verdict == "accepted" else ""]
 
 
 def hammer(redis_url: str, calls: int, threads: int, **options: Any) -> list[list[str]]:

@@ -2,7 +2,7 @@
 -- ARGV: id, spec, queue, model, shape, cost, steps, retention s, max queued, idempotency key or '', fingerprint,
 --       worker TTL ms, owner, account or '', weight, priority, requests per minute or '', cost per hour or '',
 --       active jobs or '', request id, traceparent, how old (ms) the key's job may be or '', life of the job in ms or ''
--- Returns: 'accepted' view limits | 'replayed' view | 'conflict' id | 'full' length
+-- Returns: 'accepted' standing limits | 'replayed' view | 'conflict' id | 'full' length
 --          | 'quota' name wait ms or '' limits
 --          limits: flat list of name, limit, remaining, ms until all of it is there again
 local id, spec, queue, model, shape, cost, steps, retention, max_queued, idempotency, fingerprint, worker_ttl,
@@ -86,4 +86,4 @@ enter_queue(id)
 dispatch(id)
 emit(id, 'state')
 count('accepted', 1)
-return {'accepted', view(id, tonumber(worker_ttl)), limits(4)}
+return {'accepted', standing(id, queue, model .. ' ' .. shape, model, now, tonumber(worker_ttl)), limits(4)}

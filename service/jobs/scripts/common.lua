@@ -293,17 +293,22 @@ local function running_seconds(queue, now)
   return total
 end
 
--- A job as it is now, with what its place in the queue and its speed can be told from:
--- record (flat list), now ms, rank or -1, queue length, cost of the queue, seconds left of the jobs in progress,
+-- What the place of a queued job and its speed can be told from:
+-- now ms, rank or -1, queue length, cost of the queue, seconds left of the jobs in progress,
 -- workers with a warm model, learned seconds per step of its shape or '', per unit of cost of its model or ''
-local function view(id, worker_ttl)
-  local now, record = now_ms(), redis.call('HGETALL', job_key(id))
-  local state, queue, shape, model = fields(id, 'state', 'queue', 'shape', 'model')
-  if state ~= 'queued' then return {record, text_ms(now), -1, 0, '0', '0', 0, '', ''} end
+local function standing(id, queue, shape, model, now, worker_ttl)
   return {
-    record, text_ms(now), redis.call('ZRANK', waiting_key(queue), id) or -1, redis.call('ZCARD', waiting_key(queue)),
+    text_ms(now), redis.call('ZRANK', waiting_key(queue), id) or -1, redis.call('ZCARD', waiting_key(queue)),
     redis.call('GET', cost_key(queue)) or '0', tostring(running_seconds(queue, now)),
     redis.call('ZCOUNT', waiting_key(queue) .. ':workers', text_ms(now - worker_ttl), '+inf'),
     redis.call('HGET', SPEED, shape) or '', redis.call('HGET', SPEED, model) or '',
   }
+end
+
+-- A job as it is now: record (flat list), and its standing or, when it is not queued, the time alone
+local function view(id, worker_ttl)
+  local now, record = now_ms(), redis.call('HGETALL', job_key(id))
+  local state, queue, shape, model = fields(id, 'state', 'queue', 'shape', 'model')
+  if state ~= 'queued' then return {record, {text_ms(now)}} end
+  return {record, standing(id, queue, shape, model, now, worker_ttl)}
 end
