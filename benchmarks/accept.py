@@ -248,7 +248,7 @@ async def measure_flood(url: str, redis_url: str, jobs: int) -> dict[str, float]
         await asyncio.sleep(0.05)
     await asyncio.gather(*floods)
     await connection.send(other)
-    queue = keys.QueueKeys(JobPolicy().queue_name)
+    queue = keys.QueueKeys(JobPolicy().queue_of("lumiere-mini"))
     for name in await redis.lrange(queue.rq_list, 0, -1):  # the order in which workers take them
         job_id, _ = keys.split_attempt_name(name)
         positions.append(int(await redis.hget(keys.job(job_id), "owner") == "other"))

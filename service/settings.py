@@ -60,11 +60,12 @@ class Settings(BaseSettings):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
 
     model_dirs: Annotated[list[Path], NoDecode] = Field(default_factory=lambda: [shipped_model()], min_length=1)
-    """Model folders, separated as in PATH; the first one is the default model."""
+    """Model folders, separated as in PATH; the first one is the default. A worker may hold fewer than the gateway."""
 
     queue_name: str = Field("lumiere", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
-    """The queue of one group of models; gateways and the workers of that group share it."""
+    """What the gateways and workers of one deployment share; each model has a queue of its own in it."""
     max_queued_jobs: int = Field(1000, ge=1, le=1_000_000)
+    """How many jobs may wait for one model."""
     max_attempts: int = Field(3, ge=1, le=100)
     """How often a job may start before its crashes end it as `worker_crashed`."""
     lease_seconds: float = Field(15.0, ge=0.5, le=600)

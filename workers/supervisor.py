@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 POP_SECONDS = 1
 """How long one blocking pop waits; an idle worker stops within this."""
+GLANCE_SECONDS = 0.1
+"""How long an idle worker of several models waits at the queue of one of them."""
 ANNOUNCE_SECONDS = 2.0
 RECONNECT_SECONDS = 1.0
 LOAD_RETRY_SECONDS = 60.0
@@ -42,7 +44,7 @@ LOAD_RETRY_SECONDS = 60.0
 
 
 class Supervisor(SimpleWorker):
-    """One queue, one work-horse. `live` is its whole life; RQ's `work` is the loop within it.
+    """One queue for each model, one work-horse. `live` is its whole life; RQ's `work` is the loop within it.
 
     Of RQ only popping is used. Its signal handlers, pub/sub commands, registries and maintenance are switched off: the
     record and the reaper do what they are for, and none of them may end this process or change a job.
@@ -68,7 +70,7 @@ class Supervisor(SimpleWorker):
         self.attempts = Attempts(connect_blocking(redis_url), JobPolicy.of(settings))
         self.storage = Storage.open(settings)
         super().__init__(
-            [settings.queue_name],
+            [],  # until the horse says which models it holds
             name=name,
             connection=rq_connection(redis_url),
             job_class=AttemptJob,
@@ -125,21 +127,19 @@ class Supervisor(SimpleWorker):
             self.get_horse_ready()
             self.announce(WorkerState.READY)
             self.heartbeat()
-            try:
-                popped = self.queue_class.dequeue_any(
-                    self.queues, POP_SECONDS, self.connection, job_class=self.job_class, serializer=self.serializer
-                )
-            except DequeueTimeout:
-                continue
+            popped = self.next_waiting() if len(self.queues) > 1 else None
+            if popped is None:
+                popped = self.pop(self.queues[0], POP_SECONDS if len(self.queues) == 1 else GLANCE_SECONDS)
+            self.queues.append(self.queues.pop(0))
             if popped is not None:
                 return popped
 
     def execute_job(self, job: RqJob, queue: Queue) -> None:
         try:
-            claimed = self.claim(job)
+            claimed = self.claim(job, queue)
         except AttemptRefused as refusal:
             log.error("refused: %s", refusal)
-            self.attempts.drop(job.id)
+            self.attempts.drop(job.id, queue.name)
             return
         if claimed is None:
             log.info("%s is not to be run (any more)", job.id)
@@ -153,13 +153,37 @@ class Supervisor(SimpleWorker):
 
     # Parts.
 
-    def claim(self, job: RqJob) -> Job | None:
+    def next_waiting(self) -> tuple[RqJob, Queue] | None:
+        """An attempt that waits already: the most urgent first, else the models take turns."""
+        by_name = {queue.name: queue for queue in self.queues}
+        for name in self.attempts.by_urgency(list(by_name)):
+            popped = self.pop(by_name[name], None)
+            if popped is not None:
+                self.queues.remove(popped[1])
+                self.queues.insert(0, popped[1])  # from where it goes to the end
+                return popped
+        return None
+
+    def pop(self, queue: Queue, seconds: float | None) -> tuple[RqJob, Queue] | None:
+        """What one queue gives within so long. One queue at a time: only so does RQ move a name, and not lose it."""
+        try:
+            return self.queue_class.dequeue_any(
+                [queue],
+                seconds,  # type: ignore[arg-type]  # Redis takes fractions
+                self.connection,
+                job_class=self.job_class,
+                serializer=self.serializer,
+            )
+        except DequeueTimeout:
+            return None
+
+    def claim(self, job: RqJob, queue: Queue) -> Job | None:
         """The claimed job. A claim whose answer was lost is repeated until a lease later. Raises AttemptRefused."""
         job_id, attempt = attempt_of(job)
         give_up = time.monotonic() + self.settings.lease_seconds
         while True:
             try:
-                return self.attempts.claim(job_id, attempt, self.name)
+                return self.attempts.claim(job_id, attempt, self.name, queue.name)
             except RedisUnavailable as error:
                 log.warning("%s: cannot be claimed now: %s", job.id, error)
                 if time.monotonic() > give_up or self.shutdown.requested:
@@ -209,12 +233,17 @@ class Supervisor(SimpleWorker):
                         log.info("%s ready on %s after %.1f s", ", ".join(ready.models), ready.device, ready.seconds)
                         facts = {"models": ready.models, "device": f"{ready.device} {ready.dtype}"}
                         self.info = self.info.model_copy(update=facts)
+                        self.queues = [self.queue_of(model) for model in ready.models]
                         return None
                     case LoadFailed(reason):
                         return reason
         except HorseDied as death:
             return f"{death} while it loaded the models"
         return f"loading took longer than {self.settings.load_timeout_seconds:g} s"
+
+    def queue_of(self, model: str) -> Queue:
+        name = self.attempts.policy.queue_of(model)
+        return Queue(name, connection=self.connection, job_class=self.job_class, serializer="json")
 
     def stop_when_asked(self) -> None:
         if self.shutdown.requested:

@@ -38,9 +38,12 @@ class Model(BaseModel):
     limits: ModelLimits
     upscale: str
     styles: tuple[str, ...] = Field(description="Names that `style` takes.")
+    workers: int | None = Field(
+        description="Workers that hold the model warm now; with 0 a job waits for one. Null when it cannot be told."
+    )
 
     @classmethod
-    def of(cls, card: ModelCard) -> Self:
+    def of(cls, card: ModelCard, workers: int | None) -> Self:
         return cls(
             id=card.id,
             created=int(card.folder.stat().st_mtime),
@@ -49,6 +52,7 @@ class Model(BaseModel):
             limits=ModelLimits(**card.limits.model_dump()),
             upscale=card.upscale,
             styles=card.styles,
+            workers=workers,
         )
 
 

@@ -5,6 +5,7 @@ paused or cut off cannot change a job that was given to another.
 """
 
 import base64
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,6 +17,9 @@ from service.jobs.connection import redis_errors, script
 from service.jobs.contract import Job, JobError, JobResult, JobState, WorkerInfo, WorkerState
 from service.jobs.policy import WORKER_TTL_SECONDS, JobPolicy
 from service.jobs.record import job_of_record
+
+PRIORITY_BAND = 1e12
+"""Turns of jobs of a higher priority are so much lower; common.lua has the same."""
 
 
 class Verdict(StrEnum):
@@ -48,7 +52,6 @@ class Attempts:
     def __init__(self, client: redis.Redis, policy: JobPolicy) -> None:
         self.redis = client
         self.policy = policy
-        self.queue = keys.QueueKeys(policy.queue_name)
         self.lease_ms = round(policy.lease_seconds * 1000)
         self._claim = client.register_script(script("claim"))
         self._beat = client.register_script(script("beat"))
@@ -56,10 +59,13 @@ class Attempts:
         self._retry = client.register_script(script("retry"))
         self._release = client.register_script(script("release"))
 
-    def claim(self, job_id: str, attempt: int, worker: str) -> Job | None:
-        """The job, now in progress under a lease; None when this attempt of it is not to be run (any more)."""
+    def claim(self, job_id: str, attempt: int, worker: str, queue: str = "") -> Job | None:
+        """The job, now in progress under a lease; None when this attempt of it is not to be run (any more).
+
+        queue: the one that the attempt was popped from; a job of another model is not given to it.
+        """
         with redis_errors():
-            flat = self._claim(args=[job_id, attempt, self.policy.queue_name, worker, self.lease_ms])
+            flat = self._claim(args=[job_id, attempt, worker, self.lease_ms, queue])
         return job_of_record(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
 
     def beat(self, job: Job, progress: Progress | None = None) -> Verdict:
@@ -103,14 +109,25 @@ class Attempts:
         with redis_errors():
             return bool(self._release(args=[job.id, job.attempt]) == "done")
 
-    def drop(self, attempt_name: str) -> None:
+    def drop(self, attempt_name: str, queue: str) -> None:
         """Throws away what RQ carried under this name; the job itself, if there is one, is not touched."""
         with redis_errors():
-            self.redis.lrem(self.queue.rq_popped, 0, attempt_name)
+            self.redis.lrem(keys.QueueKeys(queue).rq_popped, 0, attempt_name)
             self.redis.delete(keys.RQ_JOB_PREFIX + attempt_name)
 
+    def by_urgency(self, queues: Sequence[str]) -> list[str]:
+        """Those of the queues in which jobs wait: by the priority of their first job, else in the order given."""
+        with redis_errors(), self.redis.pipeline(transaction=False) as pipeline:
+            for queue in queues:
+                pipeline.zrange(keys.QueueKeys(queue).waiting, 0, 0, withscores=True)
+            fronts = pipeline.execute()
+        bands = {
+            queue: round(front[0][1] / PRIORITY_BAND) for queue, front in zip(queues, fronts, strict=True) if front
+        }
+        return sorted(bands, key=bands.__getitem__)
+
     def announce(self, worker: WorkerInfo) -> None:
-        """Tells that a worker lives, for the next WORKER_TTL_SECONDS."""
+        """Tells that a worker lives, for the next WORKER_TTL_SECONDS, and takes jobs of its models if they are warm."""
         key = keys.worker(worker.name)
         serves = worker.state in (WorkerState.READY, WorkerState.BUSY)
         with redis_errors():
@@ -126,19 +143,27 @@ class Attempts:
                 pipeline.hset(key, mapping=facts)
                 pipeline.pexpire(key, round(WORKER_TTL_SECONDS * 1000))
                 pipeline.zadd(keys.WORKERS, {worker.name: now})
-                if serves:
-                    pipeline.zadd(self.queue.workers, {worker.name: now})
-                else:
-                    pipeline.zrem(self.queue.workers, worker.name)
+                for serving in self._serving(worker.models):
+                    if serves:
+                        pipeline.zadd(serving, {worker.name: now})
+                    else:
+                        pipeline.zrem(serving, worker.name)
                 pipeline.execute()
 
     def depart(self, name: str) -> None:
         """Tells that a worker is gone."""
-        with redis_errors(), self.redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(keys.worker(name))
-            pipeline.zrem(keys.WORKERS, name)
-            pipeline.zrem(self.queue.workers, name)
-            pipeline.execute()
+        with redis_errors():
+            models = str(self.redis.hget(keys.worker(name), "models") or "")
+            with self.redis.pipeline(transaction=True) as pipeline:
+                pipeline.delete(keys.worker(name))
+                pipeline.zrem(keys.WORKERS, name)
+                for serving in self._serving(filter(None, models.split(","))):
+                    pipeline.zrem(serving, name)
+                pipeline.execute()
+
+    def _serving(self, models: Iterable[str]) -> list[str]:
+        """The keys in which the workers of these models are listed."""
+        return [keys.QueueKeys(self.policy.queue_of(model)).workers for model in models]
 
     def _end(self, job: Job, state: JobState, result: str, error: str) -> bool:
         with redis_errors():

@@ -17,6 +17,7 @@ LEASES = f"{PREFIX}leases"  # zset: id by end of the lease (ms)
 DELAYED = f"{PREFIX}delayed"  # zset: id by the time it may be dispatched again (ms)
 DEADLINES = f"{PREFIX}deadlines"  # zset: id by the time at which it is cancelled (ms)
 OUTBOX = f"{PREFIX}outbox"  # stream: one row for each terminal transition
+QUEUES = f"{PREFIX}queues"  # set: name of each queue that a job was ever put into
 WORKERS = f"{PREFIX}workers"  # zset: worker name by time last seen (ms)
 SPEED = f"{PREFIX}speed"  # hash: seconds per step by model and shape, seconds per unit of cost by model
 REAPER = f"{PREFIX}reaper"  # hash: when a reaper last passed, and until when none may expire leases
@@ -108,9 +109,14 @@ def split_attempt_name(name: str) -> tuple[str, int]:
     return job_id, int(number)
 
 
+def queue_of_model(queue_name: str, model: str) -> str:
+    """The queue of one model, which the workers that hold it take their jobs from. `queue_name` has no dot."""
+    return f"{queue_name}.{model}"
+
+
 @dataclass(frozen=True)
 class QueueKeys:
-    """The keys of one queue: our order and load, and RQ's lists."""
+    """The keys of one model's queue: our order and load, and RQ's lists."""
 
     name: str
 
@@ -141,7 +147,7 @@ class QueueKeys:
 
     @property
     def workers(self) -> str:
-        """zset: name of a worker that serves this queue with a warm model by time last seen (ms)."""
+        """zset: name of a worker that holds the model of this queue warm by time last seen (ms)."""
         return f"{PREFIX}queue:{self.name}:workers"
 
     @property

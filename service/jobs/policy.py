@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+from service.jobs.keys import queue_of_model
 from service.settings import Settings
 
 WORKER_TTL_SECONDS = 10.0
@@ -22,6 +23,10 @@ class JobPolicy:
     backoff_seconds: tuple[float, ...] = (1.0, 5.0, 25.0)
     reap_interval_seconds: float = 1.0
     redispatch_grace_seconds: float = REDISPATCH_GRACE_SECONDS
+
+    def queue_of(self, model: str) -> str:
+        """The name of the queue in which jobs for this model wait."""
+        return queue_of_model(self.queue_name, model)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

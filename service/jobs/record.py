@@ -79,12 +79,12 @@ class JobRecords:
         self.account = account
         self.trace = Trace()
         self.on_limits: Callable[[Sequence[Limit]], None] = lambda limits: None
-        self.queue = keys.QueueKeys(policy.queue_name)
         self._accept = redis.register_script(script("accept"))
         self._read = redis.register_script(script("read"))
         self._cancel = redis.register_script(script("cancel"))
         self._reap = redis.register_script(script("reap"))
         self._redispatch = redis.register_script(script("redispatch"))
+        self._census = redis.register_script(script("census"))
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
@@ -155,7 +155,7 @@ class JobRecords:
         arguments: list[str | int | float] = [
             job_id,
             text,
-            self.policy.queue_name,
+            self.policy.queue_of(spec.model),
             spec.model,
             spec.shape,
             repr(spec.cost),
@@ -264,6 +264,17 @@ class JobRecords:
         ]
         return sorted(workers, key=lambda worker: worker.name)
 
+    async def warm_workers(self, models: Sequence[str]) -> Mapping[str, int]:
+        """How many live workers hold each model warm and take its jobs."""
+        counts = await self.census(models)
+        return {model: int(warm) for model, (*_, warm) in zip(models, counts, strict=True)}
+
+    async def census(self, models: Sequence[str]) -> Sequence[Sequence[Any]]:
+        """What waits and runs for each model; see census.lua."""
+        with redis_errors():
+            told = await self._census(args=[WORKER_TTL_MS, *map(self.policy.queue_of, models)])
+        return cast(Sequence[Sequence[Any]], told)
+
     async def list(
         self, *, after: str | None = None, limit: int = 20, newest_first: bool = True, states: Sequence[JobState] = ()
     ) -> Sequence[Job]:
@@ -314,10 +325,10 @@ class JobRecords:
         return int(lost), int(due)
 
     async def redispatch(self) -> int:
-        """Dispatches queued jobs anew that RQ has lost on the way to a worker; how many."""
+        """Dispatches queued jobs of all queues anew that RQ has lost on the way to a worker; how many."""
         grace = round(self.policy.redispatch_grace_seconds * 1000)
         with redis_errors():
-            return int(await self._redispatch(args=[self.policy.queue_name, grace]))
+            return int(await self._redispatch(args=[grace]))
 
     async def forget_expired(self) -> None:
         """Takes the ids of jobs whose records have expired out of the indexes, the oldest first."""

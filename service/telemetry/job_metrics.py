@@ -1,15 +1,14 @@
 """What the job system is doing, read from Redis when it is asked for: every gateway tells the same."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from redis.asyncio import Redis
 
 from service.jobs import keys
 from service.jobs.connection import redis_errors
-from service.jobs.policy import WORKER_TTL_SECONDS
+from service.jobs.record import JobRecords
 
 ENDINGS = ("completed", "failed", "cancelled")
 WEBHOOKS = "webhook "
@@ -17,47 +16,58 @@ WEBHOOKS = "webhook "
 
 
 @dataclass(frozen=True, slots=True)
-class JobSystem:
-    """One look at a queue and at the totals since its Redis was set up."""
+class ModelQueue:
+    """One look at the jobs of one model."""
 
-    queue: str
+    model: str
     waiting: int
     oldest_seconds: float
     waiting_cost: float
     delayed: int
     running: int
     warm_workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobSystem:
+    """One look at the queues of all models, and at the totals since its Redis was set up."""
+
+    queue: str
+    models: Sequence[ModelQueue]
     outbox: int
     totals: Mapping[str, float]
 
 
-async def look(redis: Redis, queue_name: str) -> JobSystem:
+async def look(records: JobRecords, models: Sequence[str]) -> JobSystem:
     """Raises RedisUnavailable."""
-    queue = keys.QueueKeys(queue_name)
+    counts = await records.census(models)
     with redis_errors():
-        seconds, microseconds = await redis.time()
-        now = seconds * 1000 + microseconds / 1000
-        async with redis.pipeline(transaction=True) as pipeline:
-            pipeline.zcard(queue.waiting)
-            pipeline.zrange(queue.since, 0, 0, withscores=True)
-            pipeline.get(queue.cost)
-            pipeline.zcard(keys.DELAYED)
-            pipeline.zcard(keys.LEASES)
-            pipeline.zcount(queue.workers, now - WORKER_TTL_SECONDS * 1000, "+inf")
+        async with records.redis.pipeline(transaction=True) as pipeline:
             pipeline.xlen(keys.OUTBOX)
             pipeline.hgetall(keys.TOTALS)
-            waiting, oldest, cost, delayed, running, workers, outbox, totals = await pipeline.execute()
+            outbox, totals = await pipeline.execute()
     return JobSystem(
-        queue=queue_name,
-        waiting=waiting,
-        oldest_seconds=max(now - oldest[0][1], 0) / 1000 if oldest else 0.0,
-        waiting_cost=float(cost or 0),
-        delayed=delayed,
-        running=running,
-        warm_workers=workers,
+        queue=records.policy.queue_name,
+        models=[
+            ModelQueue(model, int(waiting), float(oldest_ms) / 1000, float(cost), int(delayed), int(running), int(warm))
+            for model, (waiting, oldest_ms, cost, delayed, running, warm) in zip(models, counts, strict=True)
+        ],
         outbox=outbox,
         totals={name: float(amount) for name, amount in totals.items()},
     )
+
+
+GAUGES: Mapping[str, tuple[str, Callable[[ModelQueue], float]]] = {
+    "lumiere_queue_jobs": ("Jobs that wait.", lambda seen: seen.waiting),
+    "lumiere_queue_oldest_seconds": ("How long the oldest job has waited.", lambda seen: seen.oldest_seconds),
+    "lumiere_queue_cost_megapixels": (
+        "Megapixels to be denoised for the jobs that wait.",
+        lambda seen: seen.waiting_cost,
+    ),
+    "lumiere_jobs_delayed": ("Jobs that wait for their next attempt after a failure.", lambda seen: seen.delayed),
+    "lumiere_jobs_running": ("Jobs that a worker runs.", lambda seen: seen.running),
+    "lumiere_workers_warm": ("Workers that hold the model warm.", lambda seen: seen.warm_workers),
+}
 
 
 class JobCollector(Collector):
@@ -71,19 +81,12 @@ class JobCollector(Collector):
         if self.seen is None:
             return
         seen = self.seen
-        gauges = {
-            "lumiere_queue_jobs": ("Jobs that wait.", seen.waiting),
-            "lumiere_queue_oldest_seconds": ("How long the oldest job has waited.", seen.oldest_seconds),
-            "lumiere_queue_cost_megapixels": ("Megapixels to be denoised for the jobs that wait.", seen.waiting_cost),
-            "lumiere_jobs_delayed": ("Jobs that wait for their next attempt after a failure.", seen.delayed),
-            "lumiere_jobs_running": ("Jobs that a worker runs.", seen.running),
-            "lumiere_workers_warm": ("Workers with a warm model.", seen.warm_workers),
-            "lumiere_outbox_events": ("Events kept for webhooks.", seen.outbox),
-        }
-        for name, (text, value) in gauges.items():
-            gauge = GaugeMetricFamily(name, text, labels=["queue"])
-            gauge.add_metric([seen.queue], value)
+        for name, (text, read) in GAUGES.items():
+            gauge = GaugeMetricFamily(name, text, labels=["queue", "model"])
+            for of_model in seen.models:
+                gauge.add_metric([seen.queue, of_model.model], read(of_model))
             yield gauge
+        yield GaugeMetricFamily("lumiere_outbox_events", "Events kept for webhooks.", value=seen.outbox)
         total = seen.totals
         yield CounterMetricFamily("lumiere_jobs_accepted", "Jobs accepted.", value=total.get("accepted", 0))
         ended = CounterMetricFamily("lumiere_jobs_ended", "Jobs that ended, by how.", labels=["status"])

@@ -1,15 +1,17 @@
 """Alive is not ready: ready means that Redis, storage and a warm worker answer."""
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.jobs.contract import WorkerState
+from service.api.app import create_app
+from service.jobs.contract import WorkerInfo, WorkerState
 from service.settings import Settings
-from tests.api.gateway import Bench
+from tests.api.gateway import CARD, MODEL, Bench, write_card
 
 
 async def checks(client: httpx.AsyncClient) -> tuple[int, dict[str, Any]]:
@@ -75,3 +77,30 @@ async def test_not_ready_when_the_reaper_has_died(app: FastAPI, client: httpx.As
 
     assert status == 503
     assert "reaper" in found["redis"]["detail"]
+
+
+async def test_each_model_needs_a_worker_that_holds_it(settings: Settings, bench: Bench, tmp_path: Path) -> None:
+    """`bench` holds one of the two."""
+    other = write_card(tmp_path / "other", {**CARD, "id": "other"})
+    app = create_app(settings.model_copy(update={"model_dirs": [*settings.model_dirs, other]}))
+    bench.announce(WorkerState.READY)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        status, found = await checks(client)
+        assert (status, found["worker"]["ok"]) == (503, False)
+        assert "no worker holds other" in found["worker"]["detail"]
+
+        listed = (await client.get("/v1/models")).json()["data"]
+        assert [(model["id"], model["workers"]) for model in listed] == [(MODEL, 1), ("other", 0)]
+        assert (await client.get("/v1/models/other")).json()["workers"] == 0
+        waits = await client.post("/v1/text-to-video", json={"prompt": "a ball", "model": "other"})
+        assert (waits.status_code, waits.json()["queue_position"]) == (202, 0), "it is configured: a worker may come"
+        unknown = await client.post("/v1/text-to-video", json={"prompt": "a ball", "model": "nobody's"})
+        assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_model")
+
+        second = WorkerInfo(name="second", state=WorkerState.READY, models=("other",), seen_seconds_ago=0)
+        bench.attempts.announce(second)
+        assert (await checks(client))[0] == 200

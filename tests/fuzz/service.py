@@ -13,8 +13,9 @@ import redis
 
 from service.api.app import create_app
 from service.jobs.contract import WorkerState
+from service.jobs.keys import QueueKeys
 from service.settings import Settings
-from tests.api.gateway import CARD, Bench, listening, write_card
+from tests.api.gateway import CARD, MODEL, Bench, listening, write_card
 from tests.redis_server import RedisServer
 
 SCHEMATHESIS = Path(sys.executable).parent / "st"
@@ -52,6 +53,7 @@ def worker_side(settings: Settings) -> Iterator[None]:
     """Most jobs are completed, some fail; a few are cancelled by then."""
     stop = threading.Event()
     bench = Bench(settings)
+    queue = QueueKeys(bench.attempts.policy.queue_of(MODEL))
 
     def work() -> None:
         for number in itertools.count():
@@ -59,7 +61,7 @@ def worker_side(settings: Settings) -> Iterator[None]:
                 bench.announce(WorkerState.READY)
             if stop.wait(0.05):
                 return
-            waiting = bench.redis.zrange(bench.attempts.queue.waiting, 0, -1)
+            waiting = bench.redis.zrange(queue.waiting, 0, -1)
             for place, video_id in enumerate(waiting):
                 end(bench, str(video_id), fails=place % 5 == 4)
 

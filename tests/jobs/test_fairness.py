@@ -14,7 +14,7 @@ from service.jobs.policy import JobPolicy
 from service.jobs.record import JobRecords
 from tests.jobs.examples import example_result, example_spec
 
-QUEUE = keys.QueueKeys("lumiere")
+QUEUE = keys.QueueKeys("lumiere.lumiere-mini")
 
 
 @pytest.fixture

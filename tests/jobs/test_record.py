@@ -19,7 +19,7 @@ from service.jobs.record import IdempotencyConflict, JobRecords, QueueFull
 from tests.jobs.examples import example_result, example_spec
 
 CRASH = JobError(code=ErrorCode.WORKER_CRASHED, message="crashed", retryable=True)
-QUEUE = keys.QueueKeys("lumiere")
+QUEUE = keys.QueueKeys("lumiere.lumiere-mini")
 NO_ACCOUNT = ("", "", 1, "normal", "", "", "", "", "", "", "")
 
 
@@ -51,7 +51,7 @@ async def test_rq_reads_what_the_script_wrote(records: JobRecords, redis_url: st
     with redis.Redis.from_url(redis_url) as client:
         carried = RqJob.fetch(name, connection=client, serializer="json")
         assert (carried.func_name, list(carried.args), carried.kwargs) == (GENERATE_VIDEO, [name], {})
-        assert (carried.timeout, carried.origin) == (-1, "lumiere")
+        assert (carried.timeout, carried.origin) == (-1, QUEUE.name)
         assert attempt_of(AttemptJob.fetch(name, connection=client, serializer="json")) == (job.id, 1)
 
 
@@ -80,7 +80,7 @@ async def test_a_repeated_request_gets_the_same_job(records: JobRecords) -> None
 def accept_blocking(client: redis.Redis, job_id: str, *, bound: int = 1000, key: str = "") -> list[str]:
     """The script as `JobRecords.accept` calls it, from a thread."""
     spec = example_spec()
-    arguments: list[Any] = [job_id, spec.model_dump_json(), "lumiere", spec.model, spec.shape, spec.cost, 4, 60, bound]
+    arguments: list[Any] = [job_id, spec.model_dump_json(), QUEUE.name, spec.model, spec.shape, spec.cost, 4, 60, bound]
     verdict, subject, *_ = client.register_script(script("accept"))(
         args=[*arguments, key, "print", 10_000, *NO_ACCOUNT]
     )

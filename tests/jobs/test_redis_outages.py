@@ -40,7 +40,7 @@ async def test_accepted_jobs_survive_kill_9_of_redis(server: RedisServer) -> Non
     again = await records.accept(spec, idempotency_key="key-7")
     assert again.replayed and again.job.id == accepted[7].id
     with connect_blocking(server.url) as client:
-        assert client.llen(keys.QueueKeys("lumiere").rq_list) == 50
+        assert client.llen(keys.QueueKeys("lumiere.lumiere-mini").rq_list) == 50
     await records.close()
 
 

@@ -30,7 +30,7 @@ from tests.jobs.examples import example_result, example_spec
 Result = TypeVar("Result")
 POLICY = JobPolicy(max_queued_jobs=4, max_attempts=2, backoff_seconds=(60.0,), redispatch_grace_seconds=0)
 CRASH = JobError(code=ErrorCode.WORKER_CRASHED, message="crashed", retryable=True)
-QUEUE = keys.QueueKeys(POLICY.queue_name)
+QUEUE = keys.QueueKeys(POLICY.queue_of("lumiere-mini"))
 ACCOUNTS = (EVERYBODY, Account(owner="a", key_id="a"), Account(owner="b", key_id="b", weight=3.0))
 
 

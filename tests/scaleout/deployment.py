@@ -112,7 +112,7 @@ class Deployment:
 
     def wait_for_workers(self) -> None:
         """Returns when every worker that runs is ready."""
-        serving = keys.QueueKeys(self.settings.queue_name).workers
+        serving = keys.QueueKeys(keys.queue_of_model(self.settings.queue_name, "lumiere-mini")).workers
         names = [f"-{part.process.pid}-" for part in self.workers if part.process is not None]
 
         def all_ready() -> bool:

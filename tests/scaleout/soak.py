@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 
+from service.jobs import keys
 from tests.redis_server import RedisServer
 from tests.scaleout.deployment import Deployment, S3Server
 from tests.workers.scripted import expected_bytes
@@ -145,11 +146,14 @@ class Soak:
         }
 
     def what_is_wrong(self, job: str, number: int) -> str | None:
-        """Of a job's content; None when it is as it should be."""
-        answer = self.deployment.gateways[0].http.get(f"/v1/videos/{job}/content")
-        if answer.status_code == 200 and answer.content == expected_bytes(number, STEPS):
-            return None
-        return f"{job} ({number}): {answer.status_code} {answer.text[:400]}"
+        """Of a job's content at each gateway; None when it is as it should be."""
+        wanted = expected_bytes(number, STEPS)
+        for gateway in self.deployment.gateways:
+            answer = gateway.http.get(f"/v1/videos/{job}/content")
+            if answer.status_code != 200 or answer.content != wanted:
+                record = self.deployment.redis.hgetall(keys.job(job))
+                return f"{job} ({number}): {answer.status_code} {answer.text[:400]}; record: {record}"
+        return None
 
 
 def main() -> None:

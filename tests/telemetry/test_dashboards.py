@@ -8,7 +8,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from service.telemetry.http_metrics import HttpMetrics
-from service.telemetry.job_metrics import JobCollector, JobSystem
+from service.telemetry.job_metrics import JobCollector, JobSystem, ModelQueue
 from workers.metrics import WorkerMetrics
 
 METRIC = re.compile(r"\blumiere_\w+")
@@ -30,7 +30,7 @@ def known_metrics() -> dict[str, set[str]]:
     worker.stages.labels("t", "denoise").observe(1)
     worker.state.labels("ready").set(1)
     worker.memory.labels("used").set(1)
-    seen = JobSystem("lumiere", 0, 0, 0, 0, 0, 0, 0, {"webhook delivered": 1})
+    seen = JobSystem("lumiere", [ModelQueue("lumiere-mini", 0, 0, 0, 0, 0, 0)], 0, {"webhook delivered": 1})
     families = [*of_gateway.collect(), *worker.registry.collect(), *JobCollector(seen).collect()]
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 

@@ -6,10 +6,13 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.api.app import create_app
-from service.jobs.contract import ErrorCode, JobError
+from service.jobs.connection import connect
+from service.jobs.contract import ErrorCode, JobError, WorkerState
+from service.jobs.record import JobRecords
 from service.settings import Settings
 from tests.api.conftest import bench
-from tests.api.gateway import Bench
+from tests.api.gateway import MODEL, Bench
+from tests.jobs.examples import example_spec
 
 __all__ = ["bench"]
 
@@ -37,7 +40,7 @@ async def submit(client: httpx.AsyncClient) -> str:
 
 @pytest.fixture
 def queue(settings: Settings) -> dict[str, str]:
-    return {"queue": settings.queue_name}
+    return {"queue": settings.queue_name, "model": MODEL}
 
 
 async def test_the_queue_and_what_became_of_jobs(
@@ -55,7 +58,7 @@ async def test_the_queue_and_what_became_of_jobs(
     bench.redis.hincrby(f"lumiere:job:{done}", "started_ms", -5000)
     bench.complete(job, b"film")
     await client.post(f"/v1/videos/{cancelled}/cancel")
-    bench.redis.zincrby(f"lumiere:queue:{queue['queue']}:since", -9000, waiting)
+    bench.redis.zincrby(f"lumiere:queue:{queue['queue']}.{MODEL}:since", -9000, waiting)
 
     seen = await scrape(client)
     assert value(seen, "lumiere_queue_jobs", **queue) == 2
@@ -67,6 +70,27 @@ async def test_the_queue_and_what_became_of_jobs(
     assert value(seen, "lumiere_jobs_ended_total", status="cancelled") == 1
     assert value(seen, "lumiere_attempts_requeued_total") == 1
     assert value(seen, "lumiere_device_seconds_total") == pytest.approx(5, abs=2)
+
+
+async def test_jobs_of_other_models_and_queues_are_not_counted(
+    client: httpx.AsyncClient, bench: Bench, settings: Settings, queue: dict[str, str]
+) -> None:
+    elsewhere = Bench(settings.model_copy(update={"queue_name": "elsewhere"}))
+    others = JobRecords(connect(str(settings.redis_url)), elsewhere.attempts.policy)
+    theirs = [(await others.accept(example_spec())).job.id for _ in range(3)]
+    elsewhere.claim(theirs[0])
+    crash = JobError(code=ErrorCode.WORKER_CRASHED, message="crashed", retryable=True)
+    assert elsewhere.attempts.retry(elsewhere.claim(theirs[1]), crash)
+    elsewhere.announce(WorkerState.READY)
+    bench.claim(await submit(client))
+    await others.close()
+    elsewhere.close()
+
+    seen = await scrape(client)
+
+    assert value(seen, "lumiere_jobs_running", **queue) == 1
+    assert value(seen, "lumiere_jobs_delayed", **queue) == value(seen, "lumiere_queue_jobs", **queue) == 0
+    assert value(seen, "lumiere_workers_warm", **queue) == 0
 
 
 async def test_requests_by_route_without_ids(client: httpx.AsyncClient) -> None:

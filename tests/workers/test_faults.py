@@ -127,7 +127,7 @@ async def test_a_job_lost_between_pop_and_claim_is_dispatched_anew(
     records: JobRecords, settings: Settings, start_worker: StartWorker, blocking: redis.Redis
 ) -> None:
     accepted = await records.accept(scripted())
-    queue = keys.QueueKeys(settings.queue_name)
+    queue = keys.QueueKeys(keys.queue_of_model(settings.queue_name, "lumiere-mini"))
     assert blocking.lmove(queue.rq_list, queue.rq_popped) == keys.attempt_name(accepted.job.id, 1)
     start_worker()
     job = await until_ended(records, accepted.job.id)

@@ -17,7 +17,7 @@ from service.settings import Settings
 from tests.workers.conftest import SHARED_QUEUE, WorkerProcess
 from tests.workers.watching import assert_completed_once, scripted, until, until_ended, until_step
 
-QUEUE = keys.QueueKeys(SHARED_QUEUE)
+QUEUE = keys.QueueKeys(f"{SHARED_QUEUE}.lumiere-mini")
 
 
 class Payload:

@@ -30,7 +30,7 @@ async def livez() -> Alive:
 @router.get("/readyz", summary="Will a job be worked on?", responses=problems("not_ready"))
 @router.head("/readyz", include_in_schema=False)
 async def readyz(held: Held) -> Ready:
-    """Ready when Redis answers, storage takes an object, and a worker has its models loaded and warm."""
+    """Ready when Redis answers, storage takes an object, and each model is held warm by a worker."""
     names = ("redis", "storage", "worker")
     results = await asyncio.gather(check(ask_redis(held)), check(ask_storage(held)), check(ask_workers(held)))
     checks = dict(zip(names, results, strict=True))
@@ -76,11 +76,13 @@ async def ask_storage(held: Resources) -> str:
 
 
 async def ask_workers(held: Resources) -> str:
-    workers = await held.records.live_workers()
-    warm = sum(worker.state in WARM for worker in workers)
-    if not warm:
-        raise NotReady("; ".join(map(cold, workers)) or "no worker is running")
-    return f"{warm} warm"
+    warm = await held.records.warm_workers(tuple(held.catalogue))
+    unheld = [model for model, workers in warm.items() if not workers]
+    if unheld:
+        workers = [worker for worker in await held.records.live_workers() if worker.state not in WARM]
+        reasons = "; ".join(map(cold, workers)) or "no worker is running"
+        raise NotReady(reasons if len(unheld) == len(warm) else f"no worker holds {', '.join(unheld)}; {reasons}")
+    return ", ".join(f"{model}: {workers} warm" for model, workers in warm.items())
 
 
 def cold(worker: WorkerInfo) -> str:

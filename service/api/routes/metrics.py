@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 async def metrics(request: Request, held: Held) -> Response:
     """Of this gateway's requests, and of the whole job system; that Redis is away is a metric too."""
     try:
-        seen = await in_time(look(held.records.redis, held.records.policy.queue_name))
+        seen = await in_time(look(held.records, tuple(held.catalogue)))
     except RedisUnavailable as error:
         log.warning("no_metrics_of_jobs", reason=str(error))
         seen = None

@@ -82,6 +82,7 @@ redis.call('ZADD', JOBS, text_ms(now), id)
 if owner ~= '' then redis.call('ZADD', owned_key(owner), text_ms(now), id) end
 if account ~= '' then redis.call('SADD', active_key(account), id) end
 if life ~= '' then redis.call('ZADD', DEADLINES, text_ms(now + tonumber(life)), id) end
+redis.call('SADD', QUEUES, queue)
 enter_queue(id)
 dispatch(id)
 emit(id, 'state')

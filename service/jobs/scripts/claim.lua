@@ -1,12 +1,14 @@
--- A worker that popped an attempt asks for the job. Only the attempt that comes next of a queued job is given.
--- What RQ carried is used up either way.
--- ARGV: id, attempt, queue, worker, lease ms
+-- A worker that popped an attempt asks for the job. Only the attempt that comes next of a queued job is given, and only
+-- from the queue of its model. What RQ carried is used up either way.
+-- ARGV: id, attempt, worker, lease ms, the queue that it was popped from, or '' for the job's own
 -- Returns: the record as a flat list, or an empty list when there is nothing to run.
-local id, attempt, queue, worker, lease = unpack(ARGV)
+local id, attempt, worker, lease, popped_from = unpack(ARGV)
 local name = attempt_name(id, tonumber(attempt))
-redis.call('LREM', rq_popped(queue), 0, name)
+local state, last, owner, queue = fields(id, 'state', 'attempt', 'worker', 'queue')
+if popped_from == '' then popped_from = queue or '' end
+redis.call('LREM', rq_popped(popped_from), 0, name)
+if queue and queue ~= popped_from then return {} end
 redis.call('DEL', rq_job(name))
-local state, last, owner = fields(id, 'state', 'attempt', 'worker')
 if state == 'in_progress' and last == attempt and owner == worker then  -- a repeat: the first reply was lost
   return redis.call('HGETALL', job_key(id))
 end

@@ -4,7 +4,7 @@
 
 local PREFIX, RQ = 'lumiere:', 'rq:'
 local JOBS, LEASES, DELAYED = PREFIX .. 'jobs', PREFIX .. 'leases', PREFIX .. 'delayed'
-local DEADLINES = PREFIX .. 'deadlines'
+local DEADLINES, QUEUES = PREFIX .. 'deadlines', PREFIX .. 'queues'
 local TOTALS = PREFIX .. 'totals'
 local OUTBOX, SPEED, BELL = PREFIX .. 'outbox', PREFIX .. 'speed', PREFIX .. 'events'
 local FUNCTION = 'workers.tasks.generate_video'
@@ -23,6 +23,7 @@ local function waiting_key(queue) return PREFIX .. 'queue:' .. queue end
 local function cost_key(queue) return PREFIX .. 'queue:' .. queue .. ':cost' end
 local function since_key(queue) return PREFIX .. 'queue:' .. queue .. ':since' end
 local function clocks_key(queue) return PREFIX .. 'queue:' .. queue .. ':clocks' end
+local function workers_key(queue) return PREFIX .. 'queue:' .. queue .. ':workers' end
 local function turns_key(queue) return PREFIX .. 'queue:' .. queue .. ':turns' end
 local function owned_key(owner) return PREFIX .. 'owner:' .. owner .. ':jobs' end
 local function active_key(account) return PREFIX .. 'account:' .. account .. ':active' end
@@ -277,12 +278,14 @@ local function is_current(id, attempt)
   return state == 'in_progress' and current == attempt
 end
 
--- Seconds that the jobs in progress of a queue still need, as far as is known.
+-- Seconds that the jobs in progress still need which keep workers of a queue busy, as far as is known: its own, and those
+-- of other models on workers that hold its model too.
 local function running_seconds(queue, now)
   local total = 0
   for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
-    local its_queue, eta, shape, steps, started = fields(id, 'queue', 'eta_ms', 'shape', 'steps_total', 'started_ms')
-    if its_queue == queue then
+    local its_queue, worker, eta, shape, steps, started =
+      fields(id, 'queue', 'worker', 'eta_ms', 'shape', 'steps_total', 'started_ms')
+    if its_queue == queue or (worker and redis.call('ZSCORE', workers_key(queue), worker)) then
       if not eta then
         local step_seconds = redis.call('HGET', SPEED, shape)
         eta = tonumber(started) + (step_seconds and tonumber(step_seconds) * tonumber(steps) * 1000 or 0)
@@ -300,7 +303,7 @@ local function standing(id, queue, shape, model, now, worker_ttl)
   return {
     text_ms(now), redis.call('ZRANK', waiting_key(queue), id) or -1, redis.call('ZCARD', waiting_key(queue)),
     redis.call('GET', cost_key(queue)) or '0', tostring(running_seconds(queue, now)),
-    redis.call('ZCOUNT', waiting_key(queue) .. ':workers', text_ms(now - worker_ttl), '+inf'),
+    redis.call('ZCOUNT', workers_key(queue), text_ms(now - worker_ttl), '+inf'),
     redis.call('HGET', SPEED, shape) or '', redis.call('HGET', SPEED, model) or '',
   }
 end

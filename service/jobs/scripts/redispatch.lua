@@ -1,43 +1,54 @@
--- Repairs the link between our queue and RQ's lists. A queued job that RQ neither lists nor has just handed to a
--- worker was lost on the way (a worker died between pop and claim): its next attempt is dispatched anew. What RQ still
+-- Repairs the link between every queue of ours and RQ's lists. A queued job that RQ neither lists nor has just handed to
+-- a worker was lost on the way (a worker died between pop and claim): its next attempt is dispatched anew. What RQ still
 -- carries for a job that no longer waits for it is thrown away.
--- Looks at the front of the queue only: what is lost further back comes there in time.
--- ARGV: queue, grace ms
+-- Looks at the front of each queue only: what is lost further back comes there in time.
+-- ARGV: grace ms
 -- Returns: number dispatched anew
-local queue, grace = ARGV[1], tonumber(ARGV[2])
+local grace, now = tonumber(ARGV[1]), now_ms()
 local FRONT = 1000
-local now, listed = now_ms(), {}
-for _, name in ipairs(redis.call('LRANGE', rq_list(queue), 0, -1)) do listed[name] = true end
 
-local repaired = 0
-for _, id in ipairs(redis.call('ZRANGE', waiting_key(queue), 0, FRONT - 1)) do
-  local attempt, missing, state = fields(id, 'attempt', 'missing_ms', 'state')
-  if state ~= 'queued' then
-    redis.call('ZREM', waiting_key(queue), id)
-    redis.call('ZREM', since_key(queue), id)
-  elseif listed[attempt_name(id, tonumber(attempt) + 1)] or redis.call('ZSCORE', DELAYED, id) then
-    if missing then redis.call('HDEL', job_key(id), 'missing_ms') end
-  elseif not missing then
-    redis.call('HSET', job_key(id), 'missing_ms', text_ms(now))
-  elseif now - tonumber(missing) >= grace then
-    undispatch(id)
-    redis.call('HINCRBY', job_key(id), 'attempt', 1)
-    redis.call('HDEL', job_key(id), 'missing_ms')
-    dispatch(id)
-    repaired = repaired + 1
+-- Returns: number dispatched anew
+local function repair(queue)
+  local listed, repaired = {}, 0
+  for _, name in ipairs(redis.call('LRANGE', rq_list(queue), 0, -1)) do listed[name] = true end
+  for _, id in ipairs(redis.call('ZRANGE', waiting_key(queue), 0, FRONT - 1)) do
+    local attempt, missing, state = fields(id, 'attempt', 'missing_ms', 'state')
+    if state ~= 'queued' then
+      redis.call('ZREM', waiting_key(queue), id)
+      redis.call('ZREM', since_key(queue), id)
+    elseif listed[attempt_name(id, tonumber(attempt) + 1)] or redis.call('ZSCORE', DELAYED, id) then
+      if missing then redis.call('HDEL', job_key(id), 'missing_ms') end
+    elseif not missing then
+      redis.call('HSET', job_key(id), 'missing_ms', text_ms(now))
+    elseif now - tonumber(missing) >= grace then
+      undispatch(id)
+      redis.call('HINCRBY', job_key(id), 'attempt', 1)
+      redis.call('HDEL', job_key(id), 'missing_ms')
+      dispatch(id)
+      repaired = repaired + 1
+    end
+  end
+  return repaired
+end
+
+local function clean(queue)
+  for _, name in ipairs(redis.call('LRANGE', rq_popped(queue), 0, -1)) do
+    local id, number = string.match(name, '^(.*)%-a(%d+)$')
+    local waits = false
+    if id then
+      local state, attempt = fields(id, 'state', 'attempt')
+      waits = state == 'queued' and tonumber(attempt) + 1 == tonumber(number)
+    end
+    if not waits then
+      redis.call('LREM', rq_popped(queue), 0, name)
+      redis.call('DEL', rq_job(name))
+    end
   end
 end
 
-for _, name in ipairs(redis.call('LRANGE', rq_popped(queue), 0, -1)) do
-  local id, number = string.match(name, '^(.*)%-a(%d+)$')
-  local waits = false
-  if id then
-    local state, attempt = fields(id, 'state', 'attempt')
-    waits = state == 'queued' and tonumber(attempt) + 1 == tonumber(number)
-  end
-  if not waits then
-    redis.call('LREM', rq_popped(queue), 0, name)
-    redis.call('DEL', rq_job(name))
-  end
+local repaired = 0
+for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
+  repaired = repaired + repair(queue)
+  clean(queue)
 end
 return repaired
