@@ -41,6 +41,9 @@ OnStep = Callable[[StepInfo], None]
 Condition = dict[str, Any]
 """Keyword arguments of the network beside sample and timestep, tensors with one row per video or dicts of such."""
 
+Threshold = Callable[[Tensor], Tensor]
+"""An estimate of pixels -> one within [-1, 1]."""
+
 Network = Callable[..., Tensor]
 """(z, timesteps (b,), **condition) -> prediction of z's shape, or with twice its channels if the variance was learned
 too.
@@ -87,14 +90,25 @@ def clamp(x0: Tensor) -> Tensor:
     return x0.clamp(-1, 1)
 
 
-def dynamic_threshold(x0: Tensor, quantile: float, limit: float = float("inf")) -> Tensor:
+def dynamic_threshold(x0: Tensor, quantile: float, limit: float) -> Tensor:
     """Dynamic thresholding (Saharia et al. 2022, section 2.3), frame by frame: over the whole clip one bright frame
     would change all others, and `torch.quantile` refuses so many elements.
+
+    limit: what lies beyond it is cut off before the rest is brought into [-1, 1], as diffusers' `sample_max_value`.
     """
     frames = rearrange(x0.abs(), "b c t h w -> b t (c h w)")
     largest = frames.kthvalue(max(1, round(quantile * frames.shape[-1])), dim=-1).values  # b t
     bound = largest.clamp(1, limit)[:, None, :, None, None]
     return x0.clamp(-bound, bound) / bound
+
+
+def threshold_of(scheduler: Any) -> Threshold | None:
+    """The dynamic thresholding that a scheduler's configuration asks for."""
+    config = scheduler.config
+    if not config.get("thresholding"):
+        return None
+    quantile, limit = config.get("dynamic_thresholding_ratio", 0.995), config.get("sample_max_value", 1.0)
+    return partial(dynamic_threshold, quantile=quantile, limit=limit)
 
 
 def make_scheduler(name: str, like: Any) -> Any:
@@ -140,7 +154,7 @@ class Schedule:
     timesteps: Tensor
     network_predicts: str
     scheduler_expects: str
-    threshold_quantile: float | None
+    threshold: Threshold | None
 
     @classmethod
     def of(cls, scheduler: Any, steps: int, device: torch.device, network_predicts: str | None = None) -> "Schedule":
@@ -148,7 +162,7 @@ class Schedule:
             raise ValueError(f"{type(scheduler).__name__} needs a loop of its own and is not supported")
         scheduler = copy.deepcopy(scheduler)
         config = scheduler.config
-        quantile = config.get("dynamic_thresholding_ratio") if config.get("thresholding") else None
+        threshold = threshold_of(scheduler)
         # what the scheduler would do to x0 and to learned variances is done here
         scheduler.register_to_config(thresholding=False)
         if str(config.get("variance_type", "")).startswith("learned"):
@@ -157,7 +171,7 @@ class Schedule:
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(0)
         expects = prediction_type(scheduler)
-        return cls(scheduler, scheduler.timesteps, network_predicts or expects, expects, quantile)
+        return cls(scheduler, scheduler.timesteps, network_predicts or expects, expects, threshold)
 
     def initial(self, noise: Tensor) -> Tensor:
         return noise * getattr(self.scheduler, "init_noise_sigma", 1.0)
@@ -244,7 +258,7 @@ def denoise(
     steps: int,
     network_predicts: str | None = None,
     guidance: Guidance = Guidance(),
-    threshold: Callable[[Tensor], Tensor] | None = None,
+    threshold: Threshold | None = None,
     keep_known: Callable[[Tensor], Tensor] | None = None,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
@@ -255,10 +269,10 @@ def denoise(
 
     scheduler: a diffusers scheduler; a copy is used, the original keeps no trace. network_predicts: its prediction
         type, if it is not the scheduler's. positive, negative: what the network is told with and without the prompt.
-    threshold: applied to the guided estimate. keep_known: sets what is known of x0, applied last.
-    generator: noise of stochastic schedulers. on_step: called after every step; what it raises ends the run. source: a
-        clean sample to begin from, noised as far as the last `strength` of the steps take back (SDEdit, Meng et al.
-        2022).
+    threshold: applied to the guided estimate, unless the scheduler has one of its own. keep_known: sets what is known
+        of x0, applied last. generator: noise of stochastic schedulers. on_step: called after every step; what it raises ends
+        the run. source: a clean sample to begin from, noised as far as the last `strength` of the steps take back
+        (SDEdit, Meng et al. 2022).
 
     What is known is noised with `noise` at every step, as the solver goes from known x0 to sample: known cells follow
     alpha known + sigma noise exactly.
@@ -266,8 +280,7 @@ def denoise(
     Raises InvalidOutput when an estimate is not finite.
     """
     schedule = Schedule.of(scheduler, steps, noise.device, network_predicts)
-    if schedule.threshold_quantile is not None:
-        threshold = partial(dynamic_threshold, quantile=schedule.threshold_quantile)
+    threshold = schedule.threshold or threshold
     channels = noise.shape[1]
     total = len(schedule.timesteps)
     first = 0 if source is None else schedule.first_step(strength)

@@ -18,6 +18,7 @@ from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from torch import Tensor
 
+from model.denoising import clamp, dynamic_threshold
 from model.stunet import STUNet, with_arguments_of
 
 NOISE_SEED = 0x1F2
@@ -29,6 +30,7 @@ class DiffusedSuperResolution(STUNet):
 
     scale: times the low resolution. noise_level: step to which the enlarged video is noised. schedule,
     noising_schedule: names of the noise schedules (`beta_schedule` of diffusers) of the result and of the enlarged one.
+    threshold_quantile, threshold_limit: of dynamic thresholding (`dynamic_threshold`); None is static.
     """
 
     @register_to_config
@@ -40,6 +42,8 @@ class DiffusedSuperResolution(STUNet):
         noise_level: int = 250,
         schedule: str = "squaredcos_cap_v2",
         noising_schedule: str = "squaredcos_cap_v2",
+        threshold_quantile: float | None = None,
+        threshold_limit: float = 1.0,
         **network: Any,
     ) -> None:
         super().__init__(**network)
@@ -53,6 +57,12 @@ class DiffusedSuperResolution(STUNet):
     def signal(self) -> Tensor:
         """The share of signal power at each training step, falling."""
         return DDPMScheduler(beta_schedule=self.config.schedule).alphas_cumprod.double()
+
+    @cached_property
+    def told_signal(self) -> float:
+        """The share of signal power in the enlarged video as the network sees it."""
+        schedule = DDPMScheduler(beta_schedule=self.config.noising_schedule)
+        return float(schedule.alphas_cumprod[self.config.noise_level])
 
     def sample_shape(self, low: Tensor) -> tuple[int, int, int]:
         """Channels, rows and columns of what is denoised."""
@@ -69,15 +79,19 @@ class DiffusedSuperResolution(STUNet):
     def to_pixels(self, residual: Tensor, interpolated: Tensor) -> Tensor:
         return residual
 
+    def thresholded(self, pixels: Tensor) -> Tensor:
+        """An estimate, brought into [-1, 1]."""
+        quantile, limit = self.config.threshold_quantile, self.config.threshold_limit
+        return clamp(pixels) if quantile is None else dynamic_threshold(pixels, quantile, limit)
+
     def told(self, low: Tensor) -> Tensor:
         """The low-resolution video as the network sees it: (b, 3, t, h, w) -> (b, 3, t, H, W). All frames get the same
         noise, so that what it hides does not flicker, and no window sees another.
         """
         frames = rearrange(low, "b c t h w -> (b t) c h w")
         frames = F.interpolate(frames, scale_factor=float(self.config.scale), mode="bilinear", align_corners=True)
-        signal = DDPMScheduler(beta_schedule=self.config.noising_schedule).alphas_cumprod[self.config.noise_level]
         noise = torch.randn(1, *frames.shape[1:], generator=torch.Generator().manual_seed(NOISE_SEED)).to(frames)
-        noised = float(signal.sqrt()) * frames + float((1 - signal).sqrt()) * noise
+        noised = self.told_signal**0.5 * frames + (1 - self.told_signal) ** 0.5 * noise
         return rearrange(noised, "(b t) c h w -> b c t h w", b=low.shape[0])
 
     def predict(self, noisy: Tensor, low: Tensor, level: Tensor, augmentation: Tensor, **condition: Any) -> Tensor:

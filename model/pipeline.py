@@ -325,7 +325,7 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
                 frames = joined(blocks, num_frames, height, width)
         with watch.stage("upscale"):
             if enlarging:
-                frames = joined(self.enlarged(low, positive, options, given.known), num_frames, height, width)
+                frames = joined(self.enlarged(low, positive, negative, options, given.known), num_frames, height, width)
             if given.known is not None:
                 frames = keep(frames, given.known)
         upscale = "super-resolution" if enlarging else "none" if base_size == (height, width) else "bicubic"
@@ -347,7 +347,9 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
 
         return told
 
-    def enlarged(self, low: Tensor, text: Condition, options: Options, known: Known | None) -> Iterator[Tensor]:
+    def enlarged(
+        self, low: Tensor, positive: Condition, negative: Condition, options: Options, known: Known | None
+    ) -> Iterator[Tensor]:
         """Blocks of frames by super-resolution, told of the known pixels as far as its size goes."""
         network = self.super_resolution
         height, width = (side * network.config.scale for side in low.shape[-2:])
@@ -356,8 +358,9 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
         return enlarge(
             network,
             low,
-            {"encoder_hidden_states": text["encoder_hidden_states"]},
+            {"encoder_hidden_states": positive["encoder_hidden_states"]},
             Settings(**self.card.get("super_resolution", {})),
+            negative={"encoder_hidden_states": negative["encoder_hidden_states"]},
             seed=options.seed,
             known=known_pixels if shrinks else None,
             on_step=options.on_step,

@@ -23,7 +23,7 @@ from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from torch import Tensor
 
-from model.denoising import Condition, InvalidOutput, OnStep, StepInfo
+from model.denoising import Condition, Guidance, InvalidOutput, OnStep, StepInfo, clamp
 from model.folding import fold, unfold
 from model.multidiffusion import fuse, repeated, windows
 from model.stunet import STUNet, with_arguments_of
@@ -74,6 +74,10 @@ class SuperResolution(STUNet):
     def to_pixels(self, residual: Tensor, interpolated: Tensor) -> Tensor:
         return interpolated + self.config.residual_spread * unfold(residual, self.config.patch_size)
 
+    def thresholded(self, pixels: Tensor) -> Tensor:
+        """An estimate, brought into [-1, 1]."""
+        return clamp(pixels)
+
     def predict(self, noisy: Tensor, low: Tensor, level: Tensor, augmentation: Tensor, **condition: Any) -> Tensor:
         """The clean residual. noisy: (b, 3 p^2, t, h', w') at noise `level` (b,). low: (b, 3, t, h, w), to which noise
         of standard deviation `augmentation` (b,) was added.
@@ -86,16 +90,21 @@ class SuperResolution(STUNet):
 @dataclass(frozen=True)
 class Settings:
     """steps: of denoising. augmentation: standard deviation of the noise on the low-resolution video, of 2 for its
-    range. shift: leans the steps to high noise levels. window_frames, overlap_frames, window_batch: how many frames are
-    seen at once, shared by neighbours, and how many windows run at once.
+    range. shift: leans the steps to high noise levels. guidance_scale: see `Guidance`. window_frames, overlap_frames,
+    window_batch: how many frames are seen at once, shared by neighbours, and how many windows run at once.
     """
 
     steps: int = 3
     augmentation: float = 0.04
     shift: float = 1.0
+    guidance_scale: float = 1.0
     window_frames: int = 16
     overlap_frames: int = 4
     window_batch: int = 1
+
+    @property
+    def guidance(self) -> Guidance:
+        return Guidance(self.guidance_scale)
 
     @property
     def levels(self) -> list[float]:
@@ -111,6 +120,7 @@ def enlarge(
     condition: Condition,
     settings: Settings = Settings(),
     *,
+    negative: Condition | None = None,
     seed: int = 0,
     known: KnownPixels | None = None,
     on_step: OnStep | None = None,
@@ -118,8 +128,13 @@ def enlarge(
     """Blocks of consecutive frames (1, 3, n, H, W) in [-1, 1] of the video `low` (1, 3, t, h, w), `scale` times as
     large.
 
-    The same seed gives the same noise for every window length. Raises InvalidOutput when an estimate is not finite.
+    condition, negative: what the network is told with and without the prompt; the second is for guidance alone.
+
+    The same seed gives the same noise for every window length. Raises InvalidOutput when an estimate is not finite,
+    ValueError for guidance that cannot be.
     """
+    if negative is None and settings.guidance.scale != 1:
+        raise ValueError("negative must be given where guidance_scale is not 1")
     height, width = (side * network.config.scale for side in low.shape[-2:])
     generator = torch.Generator().manual_seed((seed + SEED_OFFSET) % 2**64)
     noise = torch.randn(low.shape, generator=generator).to(low)
@@ -130,7 +145,7 @@ def enlarge(
 
     blocks: Iterator[Tensor] = residual_noise(network, given, generator)
     for level, following in pairwise(settings.levels):
-        stage = Stage(network, given, condition, settings, spans, known, progress)
+        stage = Stage(network, given, condition, negative, settings, spans, known, progress)
         blocks = stage.run(blocks, level, following)
     for pixels in blocks:
         yield pixels[..., :height, :width]
@@ -169,6 +184,7 @@ class Stage:
     network: SuperResolution
     given: Tensor
     condition: Condition
+    negative: Condition | None
     settings: Settings
     spans: list[slice]
     known: KnownPixels | None
@@ -179,9 +195,10 @@ class Stage:
         network = self.network
         for part in fuse(blocks, self.spans, partial(self.predict, level=level), self.settings.window_batch):
             interpolated = network.interpolated(self.given[:, :, part.frames])
-            pixels = network.to_pixels(part.prediction, interpolated).clamp(-1, 1)
+            pixels = network.to_pixels(part.prediction, interpolated)
             if not torch.isfinite(pixels).all():
                 raise InvalidOutput("the super-resolution network's output is not finite")
+            pixels = network.thresholded(pixels)
             if self.known is not None:
                 colours, mask = self.known(part.frames)
                 height, width = colours.shape[-2:]
@@ -196,7 +213,13 @@ class Stage:
     def predict(self, noisy: Tensor, group: list[slice], level: float) -> Tensor:
         rows = torch.ones(len(group), device=noisy.device)
         low = torch.cat([self.given[:, :, span] for span in group])
-        told = {name: repeated(value, len(group)) for name, value in self.condition.items()}
-        residual = self.network.predict(noisy, low, level * rows, self.settings.augmentation * rows, **told)
+
+        def residual(condition: Condition) -> Tensor:
+            told = {name: repeated(value, len(group)) for name, value in condition.items()}
+            return self.network.predict(noisy, low, level * rows, self.settings.augmentation * rows, **told)
+
+        guided = residual(self.condition)
+        if self.negative is not None and self.settings.guidance.scale != 1:
+            guided = self.settings.guidance.combine(guided, residual(self.negative))
         self.progress.advance()
-        return residual
+        return guided

@@ -26,8 +26,8 @@ ASPECTS = (1.0, 4 / 3, 3 / 2, 16 / 9)
 SHARD = "4GB"
 SCHEDULERS = ("scheduler", "image_noising_scheduler")
 """Of a second stage: of what it makes, and of what it is given."""
-SECOND_STAGE = {"steps": 20, "augmentation": 0.0, "window_frames": 16, "overlap_frames": 4}
-"""How it is run; it brings noise of its own."""
+SECOND_STAGE = {"steps": 20, "augmentation": 0.0, "guidance_scale": 4.0, "window_frames": 16, "overlap_frames": 4}
+"""How it is run; it brings noise of its own, and is guided as by diffusers' `IFSuperResolutionPipeline`."""
 
 
 def inflate_folder(
@@ -99,11 +99,15 @@ def inflate_second_stage(
     image_unet = load_image_unet(source, dtype, variant)
     schedules = [load_part(source, name, there[name], None, None) for name in SCHEDULERS if name in there]
     check_second_stage(source, image_unet, schedules, first)
+    schedule, noising_schedule = (scheduler.config for scheduler in schedules)
+    thresholding = schedule.get("thresholding", False)
     enlarger = DiffusedSuperResolution.from_unet(
         image_unet,
         scale=image_unet.config.sample_size // first.config.sample_size,
-        schedule=schedules[0].config.beta_schedule,
-        noising_schedule=schedules[1].config.beta_schedule,
+        schedule=schedule.beta_schedule,
+        noising_schedule=noising_schedule.beta_schedule,
+        threshold_quantile=schedule.dynamic_thresholding_ratio if thresholding else None,
+        threshold_limit=schedule.sample_max_value if thresholding else 1.0,
     )
     enlarger.register_to_config(_name_or_path=source.name)
     return enlarger

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline, UNet2DConditionModel
+from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from einops import rearrange, repeat
 
 from model.backbones.inflate import inflate_folder
 from model.checkpoint import CheckpointError
 from model.pipeline import LumierePipeline
+from model.super_resolution import Progress, Settings, Stage
 from model.text import encode_text
 from service.jobs.models import read_catalogue
 from tests.backbones.folders import PROMPTS, as_on_the_hub, make_image_pipeline
@@ -100,6 +101,46 @@ def test_a_second_stage_that_knows_the_noise_finds_the_video(cascade, level, mon
 
     assert (found - clean).abs().max() < 0.02 / (1 - level)  # the schedule has a thousand steps
     assert seen["sample"].shape == (1, 6, 4, 32, 32) and seen["labels"].tolist() == [250]
+
+
+@torch.no_grad()
+def test_a_second_stage_is_guided_and_thresholded_as_by_diffusers(cascade):
+    """One step of a still clip, against the image U-Net, the pipeline's formula and the scheduler's own estimate."""
+    network = LumierePipeline.from_pretrained(cascade / "video", device="cpu").super_resolution
+    image_unet = UNet2DConditionModel.from_pretrained(cascade / "second" / "unet")
+    settings = Settings(**json.loads((cascade / "video" / "lumiere.json").read_text())["super_resolution"])
+    scheduler = DDPMScheduler.from_pretrained(cascade / "second" / "scheduler")
+    generator = torch.Generator().manual_seed(5)
+    positive, negative = torch.randn(2, 1, 4, image_unet.config.encoder_hid_dim, generator=generator)
+    low = torch.rand(1, 3, 1, 16, 16, generator=generator) * 2 - 1
+    noisy = torch.randn(1, 3, 1, 32, 32, generator=generator)
+    stage = Stage(
+        network,
+        low.expand(-1, -1, 3, -1, -1),
+        {"encoder_hidden_states": positive},
+        {"encoder_hidden_states": negative},
+        settings,
+        [slice(0, 3)],
+        None,
+        Progress(None, 1),
+    )
+
+    made = torch.cat(list(stage.run([noisy.expand(-1, -1, 3, -1, -1)], 0.5, 0.0)), dim=2)
+
+    step = int((network.signal - 0.5).abs().argmin())
+    sample, told = noisy[:, :, 0] / 0.5**0.5, network.told(low)[:, :, 0]
+    labels = torch.tensor([network.config.noise_level])
+
+    def noise(text):
+        found = image_unet(torch.cat([sample, told], 1), step, text, class_labels=labels).sample
+        return found.split(3, dim=1)
+
+    (with_text, variance), (without, _) = noise(positive), noise(negative)
+    guided = torch.cat([without + 4 * (with_text - without), variance], dim=1)
+    expected = scheduler.step(guided, step, sample).pred_original_sample
+    assert settings.guidance_scale == 4
+    assert (without - with_text).abs().max() > 1e-4
+    torch.testing.assert_close(made, expected[:, :, None].expand(-1, -1, 3, -1, -1), atol=2e-3, rtol=0)
 
 
 def test_stages_that_do_not_fit_are_refused(cascade, tmp_path):

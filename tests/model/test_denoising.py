@@ -264,10 +264,21 @@ class TestLoop:
         bright = x0.clone()
         bright[:, :, 0] *= 50
 
-        limited = dynamic_threshold(bright, 0.95)
+        limited = dynamic_threshold(bright, 0.95, 100.0)
 
         assert limited.abs().max() <= 1
         assert torch.equal(limited[:, :, 1:], x0[:, :, 1:])
+
+    @pytest.mark.parametrize("limit", [1.0, 1.5, 50.0])
+    def test_dynamic_thresholds_are_those_of_diffusers(self, limit):
+        x0 = 3 * torch.randn(1, 3, 4, 64, 64, generator=torch.Generator().manual_seed(2))
+        options = {"thresholding": True, "dynamic_thresholding_ratio": 0.95, "sample_max_value": limit}
+        scheduler = DDPMScheduler(**options)
+        threshold = Schedule.of(scheduler, 5, torch.device("cpu")).threshold
+
+        frames = [scheduler._threshold_sample(frame) for frame in x0.unbind(2)]
+
+        torch.testing.assert_close(threshold(x0), torch.stack(frames, 2), atol=1e-3, rtol=0)
 
 
 class TestSource:

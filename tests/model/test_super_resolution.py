@@ -108,6 +108,22 @@ class TestStream:
 
         torch.testing.assert_close(enlarged, network.interpolated(video).clamp(-1, 1), atol=1e-5, rtol=0)
 
+    def test_guidance_leads_away_from_the_negative_text(self, network):
+        """The same texts guide nowhere; others do, and need to be given."""
+        video, settings = low(5), Settings(steps=1, guidance_scale=3.0)
+
+        def guided(by: float) -> torch.Tensor:
+            negative = {"encoder_hidden_states": by * torch.ones(1, 3, 32)}
+            return torch.cat(list(enlarge(network, video, text(), settings, negative=negative)), dim=2)
+
+        plain = whole(network, video, steps=1)
+        torch.testing.assert_close(guided(1), plain, atol=1e-5, rtol=0)
+        assert (guided(-1) - plain).abs().max() > 1e-3
+        with pytest.raises(ValueError, match="negative must be given"):
+            next(enlarge(network, video, text(), settings))
+        with pytest.raises(ValueError, match="guidance_scale"):
+            next(enlarge(network, video, text(), Settings(guidance_scale=0.5)))
+
     @pytest.mark.parametrize("size", [(7, 9), (8, 6), (5, 16)])
     def test_sizes_that_do_not_divide_are_padded_and_cut_back(self, network, size):
         assert whole(network, low(3, *size), steps=1).shape == (1, 3, 3, 2 * size[0], 2 * size[1])
