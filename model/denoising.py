@@ -270,8 +270,8 @@ def denoise(
     scheduler: a diffusers scheduler; a copy is used, the original keeps no trace. network_predicts: its prediction
         type, if it is not the scheduler's. positive, negative: what the network is told with and without the prompt.
     threshold: applied to the guided estimate, unless the scheduler has one of its own. keep_known: sets what is known
-        of x0, applied last. generator: noise of stochastic schedulers. on_step: called after every step; what it raises ends
-        the run. source: a clean sample to begin from, noised as far as the last `strength` of the steps take back
+        of x0, applied last. generator: noise of stochastic schedulers. on_step: called after every step; what it raises
+        ends the run. source: a clean sample to begin from, noised as far as the last `strength` of the steps take back
         (SDEdit, Meng et al. 2022).
 
     What is known is noised with `noise` at every step, as the solver goes from known x0 to sample: known cells follow
