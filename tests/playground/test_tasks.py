@@ -1,19 +1,26 @@
 """Each task from the form to the playing video, as a person does it."""
 
+import hashlib
 import io
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import av
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from service.api.app import create_app
 from service.jobs.attempts import Progress
-from service.jobs.contract import Job
-from tests.api.gateway import Bench
+from service.jobs.contract import Job, JobResult
+from service.settings import Settings
+from service.storage import output_key
+from tests.api.gateway import Bench, listening
+from tests.playground.conftest import opened
 
 PREVIEW = io.BytesIO()
 Image.new("RGB", (32, 32), "teal").save(PREVIEW, "WEBP")
@@ -163,6 +170,54 @@ def test_stylize_keeps_the_motion(page: Page, bench: Bench, movie: Path) -> None
     job = bench.claim(submit(page, "origami"))
     assert job.spec.options.strength == 0.8  # type: ignore[union-attr]
     assert job.spec.options.video is not None  # type: ignore[union-attr]
+
+
+def learned(bench: Bench, style: dict[str, Any]) -> None:
+    """What a worker does for the job of a style."""
+    job = bench.claim(style["job"])
+    key = output_key(job.spec.task, job.id, job.attempt)
+    bench.storage.put_file(io.BytesIO(b"weights"), key)
+    facts = {"width": 128, "height": 128, "num_frames": 1, "fps": 16, "duration_seconds": 0.1}
+    result = JobResult(path=key, bytes=7, sha256=hashlib.sha256(b"weights").hexdigest(), **facts)  # type: ignore[arg-type]
+    assert bench.attempts.complete(job, result)
+
+
+def test_styles_learned_from_a_picture_stand_beside_the_models(
+    chromium: Browser, settings: Settings, bench: Bench, picture: Path
+) -> None:
+    shipped = settings.model_dirs[0] / "styles/melting-gold/weights.safetensors"
+    shipped.parent.mkdir(parents=True)
+    shipped.touch()
+    with listening(create_app(settings)) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        made = [
+            client.post(
+                "/v1/styles", data={"name": name}, files={"image": (name, picture.read_bytes() + name.encode())}
+            )
+            for name in ("done", "waits", "given-up")
+        ]
+        done, _, given_up = (answer.json() for answer in made)
+        learned(bench, done)
+        client.post(f"/v1/videos/{given_up['job']}/cancel")
+        with opened(chromium, url) as page:
+            choose(page, "stylize")
+            select = page.locator("select[name=style]")
+            expect(select.locator("optgroup")).to_have_count(2)
+            assert [group.get_attribute("label") for group in select.locator("optgroup").all()] == [
+                "Of the model",
+                "Learned from a picture",
+            ]
+            expect(select.locator("option")).to_have_text(
+                ["none: the prompt alone", "melting-gold", "waits (learned to 0 %)", "done"]
+            )
+            expect(select.locator("option[value=waits]")).to_be_disabled()
+            select.select_option("done")
+            expect(page.locator("#curl code")).to_contain_text("style=done")
+            choose(page, "text-to-video")
+            choose(page, "stylize")
+            expect(select).to_have_value("done")
+            job = bench.claim(submit(page, "a ball"))
+
+    assert job.spec.options.style == "done"  # type: ignore[union-attr]
 
 
 def test_the_curl_command_makes_the_same_job(page: Page, url: str) -> None:

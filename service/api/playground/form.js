@@ -1,6 +1,6 @@
 // The form on the left: which fields a task has, what is sent, and the same as a curl command.
 
-import { ask } from "./api.js";
+import { ask, getJson } from "./api.js";
 import { Painter } from "./painter.js";
 
 const HINTS = {
@@ -8,10 +8,11 @@ const HINTS = {
   "image-to-video": "The picture is the first frame; the prompt says what happens.",
   inpaint: "Paint over a part of a video: it is made anew by the prompt, the rest stays as it is.",
   cinemagraph: "Paint over a part of a picture: it moves, the rest stands still.",
-  stylize: "A video in another style, its motion kept; or a prompt in a style that the model has.",
+  stylize: "A video in another style, its motion kept; or a prompt in a style: the model's, or one learned from a picture.",
 };
 const NUMBERS = ["num_frames", "fps", "num_inference_steps", "guidance_scale", "seed"];
 const LONGEST_WAIT_MS = 3000;
+const FAILED = new Set(["failed", "cancelled"]);
 const NEEDS_MASK = new Set(["inpaint", "cinemagraph"]);
 
 export class Form {
@@ -21,9 +22,15 @@ export class Form {
     this.onMade = onMade;
     this.files = { image: null, video: null };
     this.models = [];
+    this.learned = [];
     this.painter = new Painter(root.querySelector("#painter"), () => this.showCurl());
     for (const name of ["image", "video"]) this.takeFiles(name);
-    for (const radio of root.elements.task) radio.addEventListener("change", () => this.showTask());
+    for (const radio of root.elements.task) {
+      radio.addEventListener("change", () => {
+        this.showTask();
+        if (this.task === "stylize") this.loadStyles();
+      });
+    }
     root.elements.model.addEventListener("change", () => this.showModel());
     root.addEventListener("input", () => this.showCurl());
     root.elements.strength.addEventListener("input", () => { root.elements["strength-shown"].value = root.elements.strength.value; });
@@ -56,7 +63,7 @@ export class Form {
 
   /** Limits and defaults of the chosen model. */
   showModel() {
-    const { limits, defaults, styles = [] } = this.model;
+    const { limits, defaults } = this.model;
     for (const name of NUMBERS.slice(0, 4)) {
       const field = this.root.elements[name];
       [field.min, field.max] = limits[name];
@@ -64,8 +71,31 @@ export class Form {
     }
     const sizes = limits.sizes.map((size) => new Option(size, size, size === defaults.size, size === defaults.size));
     this.root.elements.size.replaceChildren(...sizes);
-    const none = new Option("none: the prompt alone", "");
-    this.root.elements.style.replaceChildren(none, ...styles.map((style) => new Option(style, style)));
+    this.showStyles();
+  }
+
+  /** Styles that were learned from a picture, as they are now. */
+  async loadStyles() {
+    try {
+      this.learned = (await getJson("/v1/styles")).data;
+    } catch (error) {
+      return this.complain(error.message);
+    }
+    this.showStyles();
+  }
+
+  /** Styles that the chosen model is shipped with and those it has learned; the chosen one stays chosen. */
+  showStyles() {
+    const select = this.root.elements.style;
+    const chosen = select.value;
+    const shipped = (this.model.styles ?? []).map((style) => new Option(style, style));
+    const learned = this.learned.filter((style) => style.model === this.model.id && !FAILED.has(style.status));
+    select.replaceChildren(
+      new Option("none: the prompt alone", ""),
+      ...grouped("Of the model", shipped),
+      ...grouped("Learned from a picture", learned.map(styleOption)),
+    );
+    if ([...select.options].some((option) => option.value === chosen && !option.disabled)) select.value = chosen;
     this.showCurl();
   }
 
@@ -247,6 +277,21 @@ export class Form {
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   }
+}
+
+function grouped(label, options) {
+  if (!options.length) return [];
+  const group = Object.assign(document.createElement("optgroup"), { label });
+  group.append(...options);
+  return [group];
+}
+
+/** A style from a picture; it cannot be chosen before it is learned. */
+function styleOption({ name, status, progress }) {
+  const ready = status === "completed";
+  const option = new Option(ready ? name : `${name} (learned to ${progress} %)`, name);
+  option.disabled = !ready;
+  return option;
 }
 
 /** Returns when a frame of the video can be drawn; some browsers decode none before it is seen. */
