@@ -7,7 +7,7 @@ WORKDIR /app
 
 COPY constraints.txt ./
 RUN pip install --constraint constraints.txt \
-    fastapi uvicorn pydantic pydantic-settings redis hiredis rq obstore prometheus-client python-multipart standardwebhooks structlog typer rich httpx
+    fastapi uvicorn uvloop httptools pydantic pydantic-settings redis hiredis rq obstore prometheus-client python-multipart standardwebhooks structlog typer rich httpx
 
 COPY service/ service/
 # Limits and defaults of the model are read from its card; the weights stay with the workers.

@@ -10,30 +10,31 @@ from fastapi import Response
 
 from service.api.errors import ApiError
 from service.api.inputs import InputTaker
-from service.api.polling import announce_poll_interval
+from service.api.polling import poll_interval
 from service.api.resources import Resources, in_time
 from service.api.schemas import Video, VideoRequest
 from service.api.terms import Terms
 from service.jobs.admission import Priority, QuotaExceeded
 from service.jobs.connection import RedisUnavailable
-from service.jobs.contract import Accepted, Job, JobSpec
+from service.jobs.contract import Job, JobSpec
 from service.jobs.events import JobNotFound, follow
 from service.jobs.record import IdempotencyConflict, QueueFull, Repeat
 
 
 async def accept_video(
     held: Resources,
-    response: Response,
     terms: Terms,
     request: VideoRequest,
     make_spec: Callable[[InputTaker], Awaitable[JobSpec]],
     inputs: InputTaker,
     *,
+    status: int = 202,
     retry: Repeat | None = None,
-) -> Video:
-    """Records and queues the job of a request, and sets the headers of the answer.
+) -> Response:
+    """Records and queues the job of a request; the answer is its `Video`.
 
     Args:
+        status: of the answer.
         make_spec: makes the job, with the inputs stored; they are removed again when no new job needs them.
         retry: recognises requests that a client repeats by itself, where there is no idempotency key.
 
@@ -46,17 +47,15 @@ async def accept_video(
         raise ApiError("missing_scope", "the API key lacks the scope priority", param="priority")
     try:
         spec = await make_spec(inputs)
-        print_ = fingerprint(request, spec)
+        print_ = None if terms.key is None and retry is None else fingerprint(request, spec)
         key = terms.key if terms.key is not None or retry is None else f"{retry.scope} {print_}"
-        accepted: Accepted = await in_time(
-            held.records.accept(
-                spec,
-                idempotency_key=key,
-                fingerprint=print_,
-                priority=priority,
-                repeat=None if terms.key is not None else retry,
-                cancel_after_seconds=terms.cancel_after_seconds,
-            )
+        accepted = await held.records.accept(
+            spec,
+            idempotency_key=key,
+            fingerprint=print_,
+            priority=priority,
+            repeat=None if terms.key is not None else retry,
+            cancel_after_seconds=terms.cancel_after_seconds,
         )
     except (ApiError, QueueFull, QuotaExceeded, IdempotencyConflict):
         await inputs.undo()
@@ -64,14 +63,14 @@ async def accept_video(
     if accepted.replayed:
         await inputs.undo()
     job = accepted.job
-    response.headers["Location"] = f"/v1/videos/{job.id}"
+    headers = {"Location": f"/v1/videos/{job.id}"}
     if accepted.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
+        headers["Idempotent-Replayed"] = "true"
     if terms.wait_seconds:
         job = await ended(held, job, terms.wait_seconds)
-        response.headers["Preference-Applied"] = f"wait={terms.wait_seconds}"
-    announce_poll_interval(response, job)
-    return Video.of(job)
+        headers["Preference-Applied"] = f"wait={terms.wait_seconds}"
+    headers |= poll_interval(job)
+    return Response(Video.of(job).model_dump_json(), status, headers, "application/json")
 
 
 async def ended(held: Resources, job: Job, seconds: float) -> Job:

@@ -14,7 +14,7 @@ from service.access.gate import principal_of, tell_limits
 from service.access.keys import ApiKeys
 from service.api.request_id import request_id_of
 from service.jobs.admission import Trace
-from service.jobs.connection import RedisUnavailable
+from service.jobs.connection import RedisUnavailable, deadline
 from service.jobs.models import ModelCard
 from service.jobs.reaper import run_reaper
 from service.jobs.record import JobRecords
@@ -28,9 +28,6 @@ from service.webhooks.run import run_webhooks
 from service.webhooks.targets import Origin, parse_allow_list
 
 log = structlog.get_logger(__name__)
-
-REDIS_DEADLINE_SECONDS = 1.5
-"""The longest that one request waits for the job store, so that a hung Redis is a quick 503."""
 
 T = TypeVar("T")
 
@@ -102,10 +99,10 @@ async def in_time(answer: Awaitable[T]) -> T:
     """What the job store answers.
 
     Raises:
-        RedisUnavailable: after `REDIS_DEADLINE_SECONDS`.
+        RedisUnavailable: after `connection.DEADLINE_SECONDS`.
     """
     try:
-        async with asyncio.timeout(REDIS_DEADLINE_SECONDS):
+        async with deadline():
             return await answer
     except TimeoutError as error:
         raise RedisUnavailable("Redis did not answer in time") from error

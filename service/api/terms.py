@@ -2,14 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request
 
 from service.access.gate import principal_of
 from service.access.scopes import Scope
 from service.api.errors import ApiError
-from service.api.idempotency import IdempotencyKey, scoped_key
+from service.api.idempotency import scoped_key
 
 LONGEST_WAIT_SECONDS = 60
 SHORTEST_LIFE_SECONDS, LONGEST_LIFE_SECONDS = 1, 86_400
@@ -18,21 +18,29 @@ DURATION = re.compile(r"(?=\d)(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?", r
 SOME_DURATIONS = "^([1-9][0-9]{0,3}s?|[1-9][0-9]{0,2}m|([1-9]|1[0-9]|2[0-3])h([1-5]?[0-9]m)?)$"
 """Those within the limits that one pattern can tell."""
 
-Prefer = Annotated[
-    str | None,
-    Header(
-        description="`wait=N`: answer when the job has ended, or after N seconds, "
-        f"{LONGEST_WAIT_SECONDS} at most; then 202 as ever.",
-    ),
-]
-CancelAfter = Annotated[
-    str | None,
-    Header(
-        description="Cancel the job when it has not ended by then: seconds, or such as `90s`, `5m`, `1h30m`; "
-        f"{LONGEST_LIFE_SECONDS // 3600} hours at most.",
-        json_schema_extra={"pattern": SOME_DURATIONS},
-    ),
-]
+
+def header(name: str, description: str, **schema: str) -> dict[str, Any]:
+    return {"in": "header", "name": name, "description": description, "schema": {"type": "string", **schema}}
+
+
+TERMS = {
+    "parameters": [
+        header(
+            "prefer",
+            "`wait=N`: answer when the job has ended, or after N seconds, "
+            f"{LONGEST_WAIT_SECONDS} at most; then 202 as ever.",
+        ),
+        header(
+            "cancel-after",
+            "Cancel the job when it has not ended by then: seconds, or such as `90s`, `5m`, `1h30m`; "
+            f"{LONGEST_LIFE_SECONDS // 3600} hours at most.",
+            pattern=SOME_DURATIONS,
+        ),
+    ]
+}
+"""`openapi_extra` of a route that reads them. The third, `Idempotency-Key`, is not among them: a schema cannot say that
+each request needs a new one; the description of the whole interface does.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,21 +53,19 @@ class Terms:
     may_hurry: bool
 
 
-async def read_terms(
-    request: Request,
-    idempotency_key: IdempotencyKey = None,
-    prefer: Prefer = None,
-    cancel_after: CancelAfter = None,
-) -> Terms:
+async def terms_of(request: Request) -> Terms:
+    """What the headers say. Raises ApiError (`invalid_header`)."""
+    headers = request.headers
+    cancel_after = headers.get("cancel-after")
     return Terms(
-        key=scoped_key(idempotency_key, request.scope["route"].path.removeprefix("/v1/")),
-        wait_seconds=wait_of(prefer),
+        key=scoped_key(headers.get("idempotency-key"), request.scope["route"].path.removeprefix("/v1/")),
+        wait_seconds=wait_of(headers.get("prefer")),
         cancel_after_seconds=None if cancel_after is None else lifetime_of(cancel_after),
         may_hurry=principal_of(request.scope).allows(Scope.PRIORITY),
     )
 
 
-Agreed = Annotated[Terms, Depends(read_terms)]
+Agreed = Annotated[Terms, Depends(terms_of)]
 
 
 def wait_of(prefer: str | None) -> int:

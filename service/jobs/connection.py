@@ -4,6 +4,7 @@ redis-py's defaults would repeat commands that are not idempotent and block for 
 is repeated and nothing waits longer than `TIMEOUT_SECONDS`.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,11 +18,18 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, 
 from redis.retry import Retry
 
 TIMEOUT_SECONDS = 2.0
+DEADLINE_SECONDS = 1.5
+"""The longest that a request waits for the job store, so that a hung Redis is a quick 503."""
 POOL_CONNECTIONS = 64
 
 
 class RedisUnavailable(RuntimeError):
     """Redis did not answer, or cannot take writes now. What was asked may or may not have happened."""
+
+
+def deadline() -> asyncio.Timeout:
+    """The time that a request has for the job store."""
+    return asyncio.timeout(DEADLINE_SECONDS)
 
 
 @contextmanager

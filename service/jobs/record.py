@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from service.jobs import keys
 from service.jobs.admission import EVERYBODY, Account, Limit, Priority, QuotaExceeded, Trace
+from service.jobs.batches import GroupedScript
 from service.jobs.connection import connect, redis_errors, script
 from service.jobs.contract import (
     STYLE,
@@ -79,7 +80,7 @@ class JobRecords:
         self.account = account
         self.trace = Trace()
         self.on_limits: Callable[[Sequence[Limit]], None] = lambda limits: None
-        self._accept = redis.register_script(script("accept"))
+        self._accept = GroupedScript(redis, script("accept"))
         self._read = redis.register_script(script("read"))
         self._cancel = redis.register_script(script("cancel"))
         self._reap = redis.register_script(script("reap"))
@@ -182,8 +183,7 @@ class JobRecords:
             "" if repeat is None else round(REPEAT_SECONDS * 1000) if repeat.again else 0,
             "" if cancel_after_seconds is None else round(cancel_after_seconds * 1000),
         ]
-        with redis_errors():
-            verdict, subject, *rest = await self._accept(args=arguments)
+        verdict, subject, *rest = await self._accept(arguments)
         if verdict == "full":
             raise QueueFull(int(subject))
         if verdict == "conflict":

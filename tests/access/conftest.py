@@ -9,7 +9,6 @@ import pytest
 from fastapi import FastAPI
 
 from service.access.keys import ApiKeys
-from service.api import resources
 from service.api.app import create_app
 from service.jobs import connection
 from service.jobs.connection import connect
@@ -38,7 +37,7 @@ async def keys(redis_url: str) -> AsyncIterator[ApiKeys]:
 @pytest.fixture
 async def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FastAPI]:
     """Started, and with patience for a busy machine."""
-    monkeypatch.setattr(resources, "REDIS_DEADLINE_SECONDS", 30.0)
+    monkeypatch.setattr(connection, "DEADLINE_SECONDS", 30.0)
     monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 30.0)
     app = create_app(settings)
     async with app.router.lifespan_context(app):

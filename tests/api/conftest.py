@@ -9,7 +9,6 @@ import redis
 import structlog
 from fastapi import FastAPI
 
-from service.api import resources
 from service.api.app import create_app
 from service.jobs import connection
 from service.settings import Settings
@@ -53,7 +52,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """With patience for a machine that is busy with other things; `test_outage` holds the true deadline."""
-    monkeypatch.setattr(resources, "REDIS_DEADLINE_SECONDS", 30.0)
+    monkeypatch.setattr(connection, "DEADLINE_SECONDS", 30.0)
     monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 30.0)
     return create_app(settings)
 

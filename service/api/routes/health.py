@@ -8,9 +8,9 @@ from fastapi import APIRouter
 
 from service.api.errors import OUTAGE_RETRY_SECONDS, ApiError
 from service.api.openapi import problems
-from service.api.resources import REDIS_DEADLINE_SECONDS, Held, Resources
+from service.api.resources import Held, Resources
 from service.api.schemas import Alive, Check, Ready
-from service.jobs.connection import RedisUnavailable
+from service.jobs.connection import DEADLINE_SECONDS, RedisUnavailable, deadline
 from service.jobs.contract import WorkerInfo
 from service.storage import StorageError
 
@@ -52,12 +52,12 @@ class NotReady(Exception):
 async def check(answer: Awaitable[str]) -> Check:
     """The outcome of one question, within the deadline; what failed is told in words that hold no secrets."""
     try:
-        async with asyncio.timeout(REDIS_DEADLINE_SECONDS):
+        async with deadline():
             return Check(ok=True, detail=await answer)
     except NotReady as reason:
         return Check(ok=False, detail=str(reason))
     except TimeoutError:
-        return Check(ok=False, detail=f"no answer within {REDIS_DEADLINE_SECONDS:g} seconds")
+        return Check(ok=False, detail=f"no answer within {DEADLINE_SECONDS:g} seconds")
     except (RedisUnavailable, StorageError) as error:
         log.warning("not_ready", reason=str(error))
         return Check(ok=False, detail="does not answer")

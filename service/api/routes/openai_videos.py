@@ -26,16 +26,16 @@ from service.api.openai_requests import (
 from service.api.openapi import Responses, form_request, problems
 from service.api.resources import Held, Resources
 from service.api.routes.text_to_video import ACCEPTED, REFUSALS, WITH_FILES
-from service.api.schemas import TextToVideoRequest, Video
+from service.api.schemas import TextToVideoRequest
 from service.api.task_body import Asked, task_body
 from service.api.task_options import spec_with_inputs
-from service.api.terms import Agreed, Terms
+from service.api.terms import TERMS, Agreed, Terms
 from service.api.video_id import ExistingJob, finished
 from service.jobs.contract import Job, JobSpec, MediaRef, StylizeOptions
 from service.jobs.record import Repeat
 from service.uploads.media import MP4
 
-UNPROCESSABLE, BAD_REQUEST = 422, 400
+OK, BAD_REQUEST, UNPROCESSABLE = 200, 400, 422
 REMIX_STRENGTH = 0.6
 
 
@@ -78,10 +78,9 @@ async def make(
     asked: Asked[Any],
     held: Resources,
     request: Request,
-    response: Response,
     terms: Terms,
     remixed_from: str | None = None,
-) -> Video:
+) -> Response:
     fields: CreateVideoRequest = asked.fields
     wanted = as_task(fields)
     card = chosen_card(wanted.model, fields.chosen_task, held.catalogue)
@@ -93,7 +92,7 @@ async def make(
 
     inputs = InputTaker(held, asked.files)
     try:
-        return await accept_video(held, response, terms, wanted, make_spec, inputs, retry=repeat_of(request))
+        return await accept_video(held, terms, wanted, make_spec, inputs, status=OK, retry=repeat_of(request))
     except ApiError as error:
         if fields.input_reference is not None and error.param in ("image", "video"):
             error.param, error.detail = "input_reference", f"input_reference as {error.detail}"
@@ -103,43 +102,41 @@ async def make(
 @router.post(
     "/v1/videos",
     summary="Make a video (OpenAI)",
-    openapi_extra=form_request(CreateVideoRequest),
+    openapi_extra={**form_request(CreateVideoRequest), **TERMS},
     responses={**ANSWER, **refusals(*WITH_FILES)},
 )
 async def create_video(
     asked: Annotated[Asked[CreateVideoRequest], Depends(task_body(CreateVideoRequest))],
     held: Held,
     request: Request,
-    response: Response,
     terms: Agreed,
-) -> Video:
+) -> Response:
     """As OpenAI's clients send it; every task of this service can be asked for by additional fields. Requests that a
     client repeats by itself (`x-stainless-retry-count`) make one job.
     """
-    return await make(asked, held, request, response, terms)
+    return await make(asked, held, request, terms)
 
 
 @router.post(
     "/v1/videos/edits",
     summary="Edit a video (OpenAI)",
-    openapi_extra=form_request(EditVideoRequest),
+    openapi_extra={**form_request(EditVideoRequest), **TERMS},
     responses={**ANSWER, **refusals(*WITH_FILES)},
 )
 async def edit_video(
     asked: Annotated[Asked[EditVideoRequest], Depends(task_body(EditVideoRequest))],
     held: Held,
     request: Request,
-    response: Response,
     terms: Agreed,
-) -> Video:
+) -> Response:
     """`stylize`, or `inpaint` where a mask, boxes or margins are given."""
-    return await make(asked, held, request, response, terms, remixed_from=asked.fields.video.id)
+    return await make(asked, held, request, terms, remixed_from=asked.fields.video.id)
 
 
 @router.post(
     "/v1/videos/{video_id}/remix",
     summary="Remix a video (OpenAI)",
-    openapi_extra=form_request(RemixVideoRequest),
+    openapi_extra={**form_request(RemixVideoRequest), **TERMS},
     responses={
         **ANSWER,
         **refusals(*REFUSALS, "invalid_form", "video_not_found", "video_not_ready", "video_has_no_content"),
@@ -150,9 +147,8 @@ async def remix_video(
     asked: Annotated[Asked[RemixVideoRequest], Depends(task_body(RemixVideoRequest))],
     held: Held,
     request: Request,
-    response: Response,
     terms: Agreed,
-) -> Video:
+) -> Response:
     """A completed video with another prompt: its motion is kept where its model can `stylize`, else what was asked for
     is asked for again, from the same seed.
     """
@@ -167,7 +163,7 @@ async def remix_video(
         return remix_of(job, fields, stylize="stylize" in card.tasks)
 
     retry = repeat_of(request)
-    return await accept_video(held, response, terms, wanted, make_spec, InputTaker(held, {}), retry=retry)
+    return await accept_video(held, terms, wanted, make_spec, InputTaker(held, {}), status=OK, retry=retry)
 
 
 def remix_of(job: Job, fields: RemixVideoRequest, *, stylize: bool) -> JobSpec:

@@ -11,10 +11,10 @@ from service.api.inputs import InputTaker
 from service.api.openapi import form_request, problems
 from service.api.resources import Held
 from service.api.routes.text_to_video import ACCEPTED, WITH_FILES
-from service.api.schemas import Video, VideoRequest
+from service.api.schemas import VideoRequest
 from service.api.task_body import Asked, task_body
 from service.api.task_options import TASK_OF, spec_with_inputs
-from service.api.terms import Agreed
+from service.api.terms import TERMS, Agreed
 
 router = APIRouter(tags=["generate"])
 
@@ -26,18 +26,17 @@ TITLES = {
 }
 
 
-def route_of(model: type[VideoRequest]) -> Callable[..., Awaitable[Video]]:
+def route_of(model: type[VideoRequest]) -> Callable[..., Awaitable[Response]]:
     async def make_video(
         asked: Annotated[Asked[Any], Depends(task_body(model))],
         held: Held,
-        response: Response,
         terms: Agreed,
-    ) -> Video:
+    ) -> Response:
         """Accepts the job at once; the video follows by polling, by events, or by `content`. Files come in a form, or
         in JSON as a data URL, base64, or the id of a file or video.
         """
         make_spec = partial(spec_with_inputs, asked.fields, held.catalogue)
-        return await accept_video(held, response, terms, asked.fields, make_spec, InputTaker(held, asked.files))
+        return await accept_video(held, terms, asked.fields, make_spec, InputTaker(held, asked.files))
 
     return make_video
 
@@ -51,6 +50,6 @@ for request_model, name in TASK_OF.items():
         summary=TITLES[name],
         name=name,
         operation_id=name.replace("-", "_"),
-        openapi_extra=form_request(request_model),
+        openapi_extra={**form_request(request_model), **TERMS},
         responses={202: ACCEPTED, **problems(*WITH_FILES)},
     )

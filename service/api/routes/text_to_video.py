@@ -1,22 +1,23 @@
 """`POST /v1/text-to-video`: a prompt becomes a job."""
 
 from functools import partial
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Request, Response
 
 from service.api.accepting import accept_video
 from service.api.body import json_body
 from service.api.inputs import InputTaker
 from service.api.openapi import POLL_AFTER, REQUEST_ID, json_request, problems
-from service.api.resources import Held
+from service.api.plain_route import PlainRoute
+from service.api.resources import resources_of
 from service.api.schemas import TextToVideoRequest, Video
 from service.api.task_options import spec_with_inputs
-from service.api.terms import Agreed
+from service.api.terms import TERMS, terms_of
 
-router = APIRouter(tags=["generate"])
+router = APIRouter(tags=["generate"], route_class=PlainRoute)
 
 ACCEPTED = {
+    "model": Video,
     "description": "Recorded and queued; it will end as completed, failed or cancelled.",
     "headers": {
         **REQUEST_ID,
@@ -63,23 +64,20 @@ WITH_FILES = (
     "storage_unavailable",
 )
 """Of routes whose requests may bring files."""
+read_request = json_body(TextToVideoRequest)
 
 
 @router.post(
     "/v1/text-to-video",
     status_code=202,
     summary="Make a video from a prompt",
-    openapi_extra=json_request(TextToVideoRequest),
+    openapi_extra={**json_request(TextToVideoRequest), **TERMS},
     responses={202: ACCEPTED, **problems(*REFUSALS)},
 )
-async def text_to_video(
-    asked: Annotated[TextToVideoRequest, Depends(json_body(TextToVideoRequest))],
-    held: Held,
-    response: Response,
-    terms: Agreed,
-) -> Video:
+async def text_to_video(request: Request) -> Response:
     """Accepts the job at once; the video follows by polling, by events, or by `content`."""
-
+    asked = await read_request(request)
+    held = await resources_of(request)
+    terms = await terms_of(request)
     make_spec = partial(spec_with_inputs, asked, held.catalogue)
-
-    return await accept_video(held, response, terms, asked, make_spec, InputTaker(held, {}))
+    return await accept_video(held, terms, asked, make_spec, InputTaker(held, {}))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from service.api.errors import ApiError
 from service.api.openapi import POLL_AFTER, REQUEST_ID, problems
 from service.api.paging import page_of
-from service.api.polling import announce_poll_interval
+from service.api.polling import poll_interval
 from service.api.resources import Held, in_time
 from service.api.schemas import Video, VideoDeleted, VideoList
 from service.api.video_id import ExistingJob, VideoId, found
@@ -47,7 +47,7 @@ async def list_videos(
 )
 async def get_video(job: ExistingJob, response: Response) -> Video:
     """A failed job is a 200 with `status: failed`; only an unknown id is a 404."""
-    announce_poll_interval(response, job)
+    response.headers.update(poll_interval(job))
     return Video.of(job)
 
 
@@ -59,7 +59,7 @@ async def get_video(job: ExistingJob, response: Response) -> Video:
 async def cancel_video(video_id: VideoId, held: Held, response: Response) -> Video:
     """A queued job is cancelled at once, a running one within one denoising step; a finished one stays as it is."""
     job = found(await in_time(held.records.cancel(video_id)))
-    announce_poll_interval(response, job)
+    response.headers.update(poll_interval(job))
     return Video.of(job)
 
 
