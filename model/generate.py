@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from model.one_line_errors import one_line_errors
+
 if TYPE_CHECKING:
     from model.clip import Clip
     from model.conditioning import Box
@@ -147,7 +149,7 @@ def generate(
 ) -> None:
     """Make a video from a prompt, and files where the task takes some, and save it as MP4, without a service."""
     console = Console(stderr=True)
-    try:
+    with one_line_errors(console, ValueError, OSError, RuntimeError):
         task, prompt = task_and_prompt(words)
         request = Request(
             task=task,
@@ -178,11 +180,6 @@ def generate(
             raise ValueError(f"output: {output.parent} is not a folder")
         folder = find_model(model, [Path(folder) for folder in model_dirs.split(os.pathsep)])
         console.print(make_video(request, folder, output, console), highlight=False, markup=False, soft_wrap=True)
-    except (ValueError, OSError, RuntimeError) as error:
-        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
 
 
 def make_video(request: Request, folder: Path, output: Path, console: Console) -> str:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from model.backbones.inflate import inflate_folder
+from model.one_line_errors import one_line_errors
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -54,7 +55,7 @@ def inflate(
     The result loads and serves like any model folder. Its temporal layers are untrained: `lumiere train clips`.
     """
     console = Console(stderr=True)
-    try:
+    with one_line_errors(console, ValueError, OSError):
         pipeline = inflate_folder(
             t2i,
             out,
@@ -67,9 +68,6 @@ def inflate(
             temporal_attention_depth=temporal_attention_depth,
             temporal_conditioning=temporal_conditioning,
         )
-    except (ValueError, OSError) as error:
-        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
     image = sum(p.numel() for n, p in pipeline.unet.named_parameters() if "temporal_" not in n)
     temporal = sum(p.numel() for p in pipeline.unet.temporal_parameters())
     console.print(

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from model.one_line_errors import one_line_errors
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -45,7 +47,7 @@ def clips(
     from model.finetune.train import Settings, train  # seconds of imports, not for --help
 
     console = Console(stderr=True)
-    try:
+    with one_line_errors(console, ValueError, OSError):
         train(
             Settings(
                 data=data,
@@ -72,9 +74,6 @@ def clips(
                 cpu=cpu,
             )
         )
-    except (ValueError, OSError) as error:
-        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
     if os.environ.get("RANK", "0") == "0":
         console.print(f"trained model in {out}", highlight=False, markup=False, soft_wrap=True)
 

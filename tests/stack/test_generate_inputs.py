@@ -4,9 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from model.generate import app as model_app
 from service.cli.client import ServiceError
 from service.cli.inputs import parts_of
+from service.cli.main import app as service_app
 from service.cli.main import local_command
 
 
@@ -52,3 +57,19 @@ def test_the_same_options_run_here(tmp_path: Path) -> None:
     assert command[-3:] == ["--", "cinemagraph", "-x"]
     assert command[command.index("--loop") + 1] == "--box"
     assert command.count("--box") == 2
+
+
+def test_every_option_of_a_request_is_one_of_the_program_that_runs_it_here() -> None:
+    """The two share no code: the command knows no model, the program no service."""
+    sent, run = (flags(app, name) for app, name in ((service_app, "generate"), (model_app, None)))
+
+    assert sent - run == {"--url", "--local", "--cancel-on-interrupt", "--json"}
+    assert run - sent == {"--scheduler", "--num-inference-steps", "--model-dirs"}
+
+
+def flags(app: typer.Typer, name: str | None) -> set[str]:
+    command = get_command(app)
+    if name is not None:
+        assert isinstance(command, TyperGroup)
+        command = command.commands[name]
+    return {flag for parameter in command.params if parameter.param_type_name == "option" for flag in parameter.opts}
