@@ -4,7 +4,6 @@ Nothing of it is trained here. Fresh temporal layers leave a still clip as it is
 frames hang together only as far as the noise does; `lumiere train clips` teaches it motion.
 """
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +14,7 @@ from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 
 from model.backbones.families import Family, check_fit, check_second_stage, family_of
-from model.checkpoint import CheckpointError, check_folder
+from model.checkpoint import SHARD, CheckpointError, check_folder, write_json
 from model.diffused_super_resolution import DiffusedSuperResolution
 from model.loading import component_class, component_names, load_component, settings_of
 from model.pipeline import LumierePipeline
@@ -23,7 +22,6 @@ from model.stunet import STUNet
 
 TAKEN_OVER = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "vae", "scheduler")
 ASPECTS = (1.0, 4 / 3, 3 / 2, 16 / 9)
-SHARD = "4GB"
 SCHEDULERS = ("scheduler", "image_noising_scheduler")
 """Of a second stage: of what it makes, and of what it is given."""
 SECOND_STAGE = {"steps": 20, "augmentation": 0.0, "guidance_scale": 4.0, "window_frames": 16, "overlap_frames": 4}
@@ -55,7 +53,7 @@ def inflate_folder(
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.save_pretrained(partial, safe_serialization=True, max_shard_size=SHARD)
     pipeline.card = card(model_id(out), pipeline, family_of(source, component_names(source)))
-    (partial / "lumiere.json").write_text(json.dumps(pipeline.card, indent=2) + "\n")
+    write_json(partial / "lumiere.json", pipeline.card)
     if out.exists():
         out.rmdir()
     partial.rename(out)

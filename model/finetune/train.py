@@ -6,7 +6,6 @@ checkpoint is weights, average, moments and n, and a run that was killed and res
 was not.
 """
 
-import json
 import os
 import shutil
 import time
@@ -25,7 +24,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from model.backbones.inflate import model_id, stored_dtype
-from model.checkpoint import MANIFEST, read_json
+from model.checkpoint import MANIFEST, SHARD, read_json, write_json
 from model.denoising import concatenate
 from model.finetune.batches import ClipBatch, Clips, bucket, clip_loader, plan
 from model.finetune.objective import loss, noised
@@ -286,7 +285,7 @@ def write_model(settings: Settings, pipeline: LumierePipeline, session: Session)
     session.average.swap(session.parameters)
     unet = pipeline.unet.to(dtype=stored_dtype(settings.model / "unet"))
     unet.register_to_config(_name_or_path=settings.model.name)
-    unet.save_pretrained(settings.out / "unet", safe_serialization=True, max_shard_size="4GB")
+    unet.save_pretrained(settings.out / "unet", safe_serialization=True, max_shard_size=SHARD)
     card = {**pipeline.card, "id": model_id(settings.out), "temporal_layers": f"trained for {session.step} steps"}
     write_json(settings.out / "lumiere.json", card)
 
@@ -328,9 +327,3 @@ def plain(settings: Settings) -> dict[str, Any]:
     """Settings in the types that trackers know."""
     known = (bool, int, float, str)
     return {name: value if isinstance(value, known) else str(value) for name, value in asdict(settings).items()}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
