@@ -20,7 +20,7 @@ SET_UP = $(if $(PYTHON),,echo "lumiere needs Python 3.11 or newer; name one with
 help:
 	@echo "make demo [PROMPT=...]  make a video: prompt -> HTTP -> Redis -> worker -> lumiere-demo.mp4"
 	@echo "make serve              run the service on http://127.0.0.1:8000 (LUMIERE_PORT, LUMIERE_DATA_DIR)"
-	@echo "make test               run every test"
+	@echo "make test               run every test (JOBS=2: in so many processes)"
 	@echo "make fuzz               hold the gateway to its OpenAPI document with schemathesis, some 10,000 requests"
 	@echo "make containers         check Dockerfiles and Helm chart, with tools in an environment of their own"
 	@echo "make soak               kill and restart parts of a deployment under load (SECONDS=300)"
@@ -40,8 +40,10 @@ demo:
 serve: setup
 	@.venv/bin/lumiere serve
 
+# Each process keeps the fixtures of a session, services included, to itself.
+JOBS ?= 2
 test: setup-dev
-	@.venv/bin/python -m pytest -q
+	@.venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal
 
 lint: setup-dev
 	@.venv/bin/ruff check .

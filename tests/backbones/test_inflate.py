@@ -10,7 +10,9 @@ import torch
 from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from einops import rearrange, repeat
+from typer.testing import CliRunner
 
+from model.backbones.__main__ import app
 from model.backbones.inflate import inflate_folder
 from model.checkpoint import CheckpointError
 from model.pipeline import LumierePipeline
@@ -232,19 +234,15 @@ def test_diffusers_still_reads_the_image_folder(inflated):
 @pytest.mark.parametrize("inflated", ["sdxl"], indirect=True)
 def test_the_command(inflated, tmp_path):
     out = tmp_path / "my model"
+    arguments = ["--t2i", str(inflated.source), "--out", str(out), "--temporal-factors"]
 
-    def run(factors: str) -> subprocess.CompletedProcess:
-        arguments = ["--t2i", str(inflated.source), "--out", str(out), "--temporal-factors", factors]
-        return subprocess.run(
-            [sys.executable, "-m", "model.backbones", *arguments], capture_output=True, text=True, timeout=120
-        )
-
-    refused = run("2,2,2")
-    assert refused.returncode == 1
+    refused = CliRunner().invoke(app, [*arguments, "2,2,2"])
+    assert refused.exit_code == 1
     assert "temporal_factors needs one factor >= 1 per spatial resampling, that is 2" in refused.stderr
     assert not out.exists()
 
-    done = run("1,2")
+    words = [sys.executable, "-m", "model.backbones", *arguments, "1,2"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "lumiere.json").read_text())["id"] == "my-model"
     assert json.loads((out / "unet/config.json").read_text())["temporal_factors"] == [1, 2]
