@@ -1,0 +1,166 @@
+"""Contact sheets of every task for the pages, drawn by a model: what is given and what comes of it, row by row.
+
+    python benchmarks/task_sheets.py                                # into docs/images/tasks, minutes on a CPU
+    python benchmarks/task_sheets.py --tasks inpaint --out runs/sheets --steps 4 --frames 16
+    python benchmarks/task_sheets.py --tasks learned-style          # learns a style from one picture, minutes more
+
+Sources are scenes of the world that no training saw. Where something is made anew its source is shown grey. The PNGs
+have as many colours as fit into 300 kB.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image
+
+from model.conditioning import Box, Frames, Keyframe, Region, region_of_boxes
+from model.evaluation.report import prompt_sheet
+from model.pipeline import LumierePipeline
+from model.training.scenes.attributes import scenes_from_names
+from model.training.scenes.render import frame_times, render
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ROOT / "model" / "weights" / "lumiere-mini"
+LARGEST = 300_000
+"""Bytes of a PNG."""
+BALL = {"subject": "ball", "colour": "red", "setting": "meadow", "motion": "right", "style": "plain"}
+STAR = {"subject": "star", "colour": "blue", "setting": "desert", "motion": "rising", "style": "plain"}
+HOLE = Box(0.3, 0.3, 0.4, 0.4)
+LOWER_HALF = Box(0, 0.5, 1, 0.5)
+
+
+class Row(NamedTuple):
+    caption: str
+    frames: Frames
+
+
+class Studio:
+    """A pipeline, and the sources that it is given."""
+
+    def __init__(self, model: Path, steps: int | None, frames: int | None) -> None:
+        self.pipeline = LumierePipeline.from_pretrained(model)
+        defaults = self.pipeline.card["defaults"]
+        self.frames, self.fps = frames or defaults["num_frames"], defaults["fps"]
+        self.width, self.height = map(int, defaults["size"].split("x"))
+        self.options = {"height": self.height, "width": self.width, "num_inference_steps": steps, "seed": 1}
+
+    def scene(self, named: dict[str, str]) -> Frames:
+        scenes = scenes_from_names([named], torch.Generator().manual_seed(7_000_000))
+        video = render(scenes, frame_times(self.frames), self.height)[0]
+        frames: Frames = rearrange((video + 1) * 127.5, "c t h w -> t h w c").round().clamp(0, 255).byte().numpy()
+        return frames
+
+    def region(self, box: Box) -> Region:
+        return region_of_boxes([box], self.frames, self.fps, self.height, self.width)
+
+    def still(self, picture: Frames) -> Frames:
+        return np.repeat(picture[:1], self.frames, axis=0)
+
+    def text_to_video(self) -> list[Row]:
+        prompts = (
+            "a red car driving on a mountain road",
+            "a pink heart bouncing on the beach",
+            "a yellow cube flying in circles by the sea",
+        )
+        make = self.pipeline.text_to_video
+        return [Row(prompt, make(prompt, num_frames=self.frames, **self.options).frames) for prompt in prompts]
+
+    def image_to_video(self) -> list[Row]:
+        rows = []
+        for named, prompt in (
+            (BALL, "a red ball moving right in a meadow"),
+            (STAR, "a blue star rising in the desert"),
+        ):
+            given = self.scene(named)
+            keyframes = [Keyframe(given[0], 0)]
+            made = self.pipeline.image_to_video(prompt, keyframes=keyframes, num_frames=self.frames, **self.options)
+            rows += [Row("the picture", self.still(given)), Row(prompt, made.frames)]
+        return rows
+
+    def inpaint(self) -> list[Row]:
+        source, hole, prompt = self.scene(BALL), self.region(HOLE), "a green balloon in a meadow"
+        made = self.pipeline.inpaint(prompt, video=source, mask=hole, **self.options)
+        return [Row("the video and its hole", greyed(source, hole)), Row(prompt, made.frames)]
+
+    def cinemagraph(self) -> list[Row]:
+        picture = self.still(self.scene({**BALL, "setting": "sea"}))
+        region, prompt = self.region(LOWER_HALF), "waves by the sea"
+        made = self.pipeline.cinemagraph(
+            prompt, image=picture[0], mask=region, loop=True, num_frames=self.frames, **self.options
+        )
+        return [Row("the picture and what moves", greyed(picture, region)), Row(prompt, made.frames)]
+
+    def stylize(self) -> list[Row]:
+        source, subject = self.scene(BALL), "a red ball in a meadow"
+        rows = [Row("the video", source)]
+        for look in ("a wooden blocks sculpture of ", "origami of "):
+            made = self.pipeline.stylize(look + subject, video=source, **self.options)
+            rows.append(Row(look + subject, made.frames))
+        return rows
+
+    def learned_style(self) -> list[Row]:
+        picture = self.scene({**STAR, "style": "watercolor"})
+        prompt = "a red car driving on a mountain road"
+        with tempfile.TemporaryDirectory() as folder:
+            style = self.pipeline.learn_style(picture[0], Path(folder) / "style.safetensors")
+            plain, styled = (
+                self.pipeline.text_to_video(prompt, style=each, num_frames=self.frames, **self.options).frames
+                for each in (None, style)
+            )
+        return [Row("the picture", self.still(picture)), Row(prompt, plain), Row(prompt + ", in its style", styled)]
+
+
+TASKS: dict[str, Callable[[Studio], list[Row]]] = {
+    "text-to-video": Studio.text_to_video,
+    "image-to-video": Studio.image_to_video,
+    "inpaint": Studio.inpaint,
+    "cinemagraph": Studio.cinemagraph,
+    "stylize": Studio.stylize,
+    "learned-style": Studio.learned_style,
+}
+
+
+def greyed(frames: Frames, region: Region) -> Frames:
+    return np.where(np.broadcast_to(region[..., None], frames.shape), np.uint8(128), frames)
+
+
+def small_png(picture: Image.Image) -> bytes:
+    """With as many colours as fit, at least 16."""
+    colours = 256
+    while True:
+        file = BytesIO()
+        picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        if file.tell() <= LARGEST or colours <= 16:
+            return file.getvalue()
+        colours //= 2
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=SHIPPED)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "tasks")
+    parser.add_argument(
+        "--tasks", nargs="+", choices=TASKS, default=[task for task in TASKS if task != "learned-style"]
+    )
+    parser.add_argument("--steps", type=int, help="instead of the model's default")
+    parser.add_argument("--frames", type=int, help="instead of the model's default")
+    asked = parser.parse_args(words)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    studio = Studio(asked.model, asked.steps, asked.frames)
+    for task in asked.tasks:
+        rows = TASKS[task](studio)
+        sheet = prompt_sheet([row.frames for row in rows], [row.caption for row in rows], scale=1)
+        content = small_png(sheet)
+        (asked.out / f"{task}.png").write_bytes(content)
+        print(f"{asked.out / task}.png: {len(rows)} rows, {len(content) / 1000:.0f} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
