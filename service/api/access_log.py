@@ -21,6 +21,7 @@ class AccessLog:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self.log = log.bind()  # once: a logger that is not bound yet is made anew with every line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,14 +44,14 @@ class AccessLog:
         except ClientDisconnect:
             status = 499
         except Exception as error:
-            log.exception("unexpected_error")
+            self.log.exception("unexpected_error")
             if status:
                 raise  # the response has begun: only a broken connection can tell the client
             response = problem(request_id_of(scope), translate(error))
             await response(scope, receive, send_counted)
         finally:
             level = logging.DEBUG if scope["path"] in QUIET_PATHS else logging.INFO
-            log.log(
+            self.log.log(
                 level,
                 "request",
                 method=scope["method"],

@@ -89,42 +89,63 @@ def require_json(request: Request, or_form: bool) -> None:
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body. Raises ApiError as `counted` does."""
     body = bytearray()
-    async for chunk in counted(request, limit, MAX_BODY_SECONDS if limit <= MAX_BODY_BYTES else MAX_UPLOAD_SECONDS):
-        body += chunk
+    seconds = MAX_BODY_SECONDS if limit <= MAX_BODY_BYTES else MAX_UPLOAD_SECONDS
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in within(request, limit):
+                body += chunk
+    except TimeoutError:
+        raise too_slow(seconds) from None
     return bytes(body)
 
 
 async def counted(request: Request, limit: int, seconds: float) -> AsyncGenerator[bytes]:
     """The body as it arrives, counted, so that no more than `limit` bytes are ever given on.
 
-    Somewhat larger ones are read to their end and dropped: a client that is cut off while it sends may never see why.
-
     Raises:
         ApiError: `body_too_large` or `request_timeout`.
     """
-    too_large = ApiError("body_too_large", f"the body may have {limit} bytes at most", headers=HANG_UP)
-    declared = request.headers.get("content-length", "0")
-    if len(declared) > 18 or (declared.isdecimal() and int(declared) > limit + MAX_DROPPED_BYTES):
-        raise too_large
-    received = 0
     deadline = asyncio.get_running_loop().time() + seconds
-    chunks = aiter(request.stream())
+    chunks = within(request, limit)
     while True:
         try:
             async with asyncio.timeout_at(deadline):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            break
+                chunk = await anext(chunks, None)
         except TimeoutError:
-            detail = f"the body must arrive within {seconds:g} seconds"
-            raise ApiError("request_timeout", detail, headers=HANG_UP) from None
+            raise too_slow(seconds) from None
+        if chunk is None:
+            return
+        yield chunk
+
+
+async def within(request: Request, limit: int) -> AsyncGenerator[bytes]:
+    """The first `limit` bytes of the body.
+
+    Somewhat larger ones are read to their end and dropped: a client that is cut off while it sends may never see why.
+
+    Raises:
+        ApiError: `body_too_large`.
+    """
+    declared = request.headers.get("content-length", "0")
+    if len(declared) > 18 or (declared.isdecimal() and int(declared) > limit + MAX_DROPPED_BYTES):
+        raise too_large(limit)
+    received = 0
+    async for chunk in request.stream():
         received += len(chunk)
         if received <= limit:
             yield chunk
         elif received > limit + MAX_DROPPED_BYTES:
             break
     if received > limit:
-        raise too_large
+        raise too_large(limit)
+
+
+def too_slow(seconds: float) -> ApiError:
+    return ApiError("request_timeout", f"the body must arrive within {seconds:g} seconds", headers=HANG_UP)
+
+
+def too_large(limit: int) -> ApiError:
+    return ApiError("body_too_large", f"the body may have {limit} bytes at most", headers=HANG_UP)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -146,13 +167,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 def parse_json(text: str) -> Any:
     """The value that a JSON text stands for. Raises NotAcceptable."""
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=object_without_duplicates,
-            parse_constant=refuse_constant,
-            parse_float=finite_number,
-            parse_int=whole_number,
-        )
+        value = DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise NotAcceptable(f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
     except RecursionError:
@@ -184,6 +199,14 @@ def whole_number(literal: str) -> int:
     if len(literal) > MAX_NUMBER_CHARACTERS:
         raise NotAcceptable("a number is out of range")
     return int(literal)
+
+
+DECODER = json.JSONDecoder(
+    object_pairs_hook=object_without_duplicates,
+    parse_constant=refuse_constant,
+    parse_float=finite_number,
+    parse_int=whole_number,
+)
 
 
 def require_sound(value: Any, depth: int = 1) -> None:

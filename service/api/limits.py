@@ -2,39 +2,39 @@
 
 import secrets
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from service.api.errors import ApiError, FieldError
 from service.api.schemas import MAX_SEED, VideoRequest
-from service.jobs.contract import JobSpec
 from service.jobs.models import ModelCard
 
 RANGED_FIELDS = ("num_frames", "fps", "num_inference_steps", "guidance_scale")
 LIMITED_FIELDS = (*RANGED_FIELDS, "size", "prompt", "negative_prompt")
 
 
-def spec_of(request: VideoRequest, card: ModelCard) -> JobSpec:
-    """The job that the fields which all tasks have ask for, as one of text-to-video.
+def common_fields(request: VideoRequest, card: ModelCard) -> dict[str, Any]:
+    """What the fields that all tasks have say of the `JobSpec`.
 
     Raises:
         ApiError: every field outside the model's limits with field and limit.
     """
     given = {name: getattr(request, name) for name in LIMITED_FIELDS}
-    asked = {**card.defaults.model_dump(), **{name: value for name, value in given.items() if value is not None}}
+    asked = {**dict(card.defaults), **{name: value for name, value in given.items() if value is not None}}
     errors = list(outside_limits(asked, card))
     if errors:
         raise ApiError.of_fields(errors)
     width, height = map(int, asked["size"].split("x"))
-    return JobSpec(
-        model=card.id,
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
-        width=width,
-        height=height,
-        chroma=request.chroma,
-        metadata=request.metadata,
+    return {
+        "model": card.id,
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "seed": secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
+        "width": width,
+        "height": height,
+        "chroma": request.chroma,
+        "metadata": request.metadata,
         **{field: asked[field] for field in RANGED_FIELDS},
-    )
+    }
 
 
 def chosen_card(model: str | None, task: str, catalogue: Mapping[str, ModelCard]) -> ModelCard:

@@ -5,7 +5,7 @@ from typing import Any
 
 from service.api.errors import ApiError
 from service.api.inputs import InputTaker
-from service.api.limits import chosen_card, spec_of
+from service.api.limits import chosen_card, common_fields
 from service.api.resources import in_time
 from service.api.schemas import TextToVideoRequest, VideoRequest
 from service.api.task_requests import (
@@ -48,11 +48,10 @@ async def spec_with_inputs(request: VideoRequest, catalogue: Mapping[str, ModelC
     """
     task = TASK_OF.get(type(request), "text-to-video")
     card = chosen_card(request.model, task, catalogue)
-    spec = spec_of(request, card)
-    check_options(request, card, spec.num_frames, spec.fps)
+    fields = common_fields(request, card)
+    check_options(request, card, fields["num_frames"], fields["fps"])
     style = await style_of(request, card, inputs)
-    options = await options_of(request, inputs, style)
-    return JobSpec(**{**dict(spec), "task": task, "options": options})
+    return JobSpec(**fields, task=task, options=await options_of(request, inputs, style))
 
 
 def check_options(request: VideoRequest, card: ModelCard, num_frames: int, fps: int) -> None:

@@ -1,6 +1,5 @@
 """The jobs as the gateway sees them: accept, read, cancel, list. Every change is one Lua script, one round trip."""
 
-import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,7 +105,8 @@ class JobRecords:
             trace: what names the request for which jobs are accepted.
             on_limits: called with what is left of the account's quotas, whenever a job is accepted or refused.
         """
-        bound = copy.copy(self)
+        bound = object.__new__(type(self))
+        bound.__dict__ |= self.__dict__  # as copy.copy does, which takes four times as long
         bound.account, bound.trace, bound.on_limits = account, trace or Trace(), on_limits
         return bound
 

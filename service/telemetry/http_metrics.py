@@ -1,6 +1,7 @@
 """Counts and times requests by route, method and status; paths with ids in them never become labels."""
 
 import time
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +26,8 @@ class HttpMetrics:
             buckets=BUCKETS,
             registry=registry,
         )
+        self.requests_of = cache(self.requests.labels)
+        self.seconds_of = cache(self.seconds.labels)
         self.in_flight = Gauge("lumiere_http_requests_in_flight", "Requests being answered.", registry=registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,9 +49,9 @@ class HttpMetrics:
         finally:
             route = route_of(scope)
             method = scope["method"] if route != UNMATCHED else UNMATCHED
-            self.requests.labels(route, method, status).inc()
+            self.requests_of(route, method, status).inc()
             if route not in STREAMS:
-                self.seconds.labels(route, method).observe(time.perf_counter() - started)
+                self.seconds_of(route, method).observe(time.perf_counter() - started)
 
 
 def route_of(scope: Scope) -> str:
