@@ -14,7 +14,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,15 +146,22 @@ def three_dimensional(size: Size) -> Contender:
     return Contender("UNet3DConditionModel", network, lambda clip, text: network(clip, 500, text, return_dict=False))
 
 
-def contenders(size: Size, longest: int) -> list[Contender]:
+PEERS: dict[str, Callable[[Size, int], Contender]] = {
+    "image": lambda size, longest: image_per_frame(size),
+    "motion": motion,
+    "spatio-temporal": spatio_temporal,
+    "three-dimensional": lambda size, longest: three_dimensional(size),
+}
+
+
+def contenders(
+    size: Size, longest: int, peers: list[str], device: torch.device, dtype: torch.dtype
+) -> Iterator[Contender]:
     """STUNet first: the others are compared with it."""
-    return [
-        space_time(size),
-        image_per_frame(size),
-        motion(size, longest),
-        spatio_temporal(size, longest),
-        three_dimensional(size),
-    ]
+    for make in (lambda size, longest: space_time(size), *(PEERS[name] for name in peers)):
+        contender = make(size, longest)
+        contender.network.to(device, dtype).eval()
+        yield contender
 
 
 def seconds(run: Callable[[], Any], device: torch.device) -> float:
@@ -242,6 +249,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256, 256], help="SD 1.5: 320 640 1280 1280")
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--text", type=int, default=160, help="width of the text states; SD 1.5: 768")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="what it is compared with")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
@@ -256,9 +264,7 @@ def main(words: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     size = Size(tuple(options.widths), options.heads, options.text, options.side)
-    networks = contenders(size, max(options.frames))
-    for each in networks:
-        each.network.to(device, dtype).eval()
+    networks = list(contenders(size, max(options.frames), options.peers, device, dtype))
     print(
         f"{hardware(device)}, {options.dtype}, torch {torch.__version__}, widths {options.widths}, side {options.side}"
     )

@@ -32,7 +32,7 @@ LARGEST = 300_000
 """Bytes of a PNG."""
 BALL = {"subject": "ball", "colour": "red", "setting": "meadow", "motion": "right", "style": "plain"}
 STAR = {"subject": "star", "colour": "blue", "setting": "desert", "motion": "rising", "style": "plain"}
-HOLE = Box(0.3, 0.3, 0.4, 0.4)
+HOLE = Box(0.55, 0.3, 0.4, 0.4)
 LOWER_HALF = Box(0, 0.5, 1, 0.5)
 
 
@@ -60,8 +60,9 @@ class Studio:
     def region(self, box: Box) -> Region:
         return region_of_boxes([box], self.frames, self.fps, self.height, self.width)
 
-    def still(self, picture: Frames) -> Frames:
-        return np.repeat(picture[:1], self.frames, axis=0)
+    def alone(self, picture: Frames) -> Frames:
+        """The first frame of `picture`, and nothing beside it."""
+        return np.concatenate([picture[:1], np.full_like(picture[:1], 255).repeat(self.frames - 1, axis=0)])
 
     def text_to_video(self) -> list[Row]:
         prompts = (
@@ -81,7 +82,7 @@ class Studio:
             given = self.scene(named)
             keyframes = [Keyframe(given[0], 0)]
             made = self.pipeline.image_to_video(prompt, keyframes=keyframes, num_frames=self.frames, **self.options)
-            rows += [Row("the picture", self.still(given)), Row(prompt, made.frames)]
+            rows += [Row("the picture", self.alone(given)), Row(prompt, made.frames)]
         return rows
 
     def inpaint(self) -> list[Row]:
@@ -90,12 +91,12 @@ class Studio:
         return [Row("the video and its hole", greyed(source, hole)), Row(prompt, made.frames)]
 
     def cinemagraph(self) -> list[Row]:
-        picture = self.still(self.scene({**BALL, "setting": "sea"}))
-        region, prompt = self.region(LOWER_HALF), "waves by the sea"
+        picture, region = self.scene({**BALL, "setting": "beach"})[:1], self.region(LOWER_HALF)
+        prompt = "waves on the beach"
         made = self.pipeline.cinemagraph(
             prompt, image=picture[0], mask=region, loop=True, num_frames=self.frames, **self.options
         )
-        return [Row("the picture and what moves", greyed(picture, region)), Row(prompt, made.frames)]
+        return [Row("the picture and what moves", self.alone(greyed(picture, region[:1]))), Row(prompt, made.frames)]
 
     def stylize(self) -> list[Row]:
         source, subject = self.scene(BALL), "a red ball in a meadow"
@@ -114,7 +115,7 @@ class Studio:
                 self.pipeline.text_to_video(prompt, style=each, num_frames=self.frames, **self.options).frames
                 for each in (None, style)
             )
-        return [Row("the picture", self.still(picture)), Row(prompt, plain), Row(prompt + ", in its style", styled)]
+        return [Row("the picture", self.alone(picture)), Row(prompt, plain), Row(prompt + ", in its style", styled)]
 
 
 TASKS: dict[str, Callable[[Studio], list[Row]]] = {
