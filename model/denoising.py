@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import diffusers
 import torch
@@ -43,6 +43,9 @@ Condition = dict[str, Any]
 
 Threshold = Callable[[Tensor], Tensor]
 """An estimate of pixels -> one within [-1, 1]."""
+
+Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
+"""What noise is drawn from: one for all videos, or one for each."""
 
 Network = Callable[..., Tensor]
 """(z, timesteps (b,), **condition) -> prediction of z's shape, or with twice its channels if the variance was learned
@@ -236,7 +239,7 @@ class Schedule:
                 return (z - x0) / sigma
         raise ValueError(f"unknown prediction_type {self.scheduler_expects!r}")
 
-    def step(self, prediction: Tensor, sample: Tensor, index: int, generator: torch.Generator | None) -> Tensor:
+    def step(self, prediction: Tensor, sample: Tensor, index: int, generator: Generators) -> Tensor:
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         options = {"generator": generator} if takes_generator else {}
         return self.scheduler.step(prediction, self.timesteps[index], sample, return_dict=False, **options)[0]
@@ -260,7 +263,7 @@ def denoise(
     guidance: Guidance = Guidance(),
     threshold: Threshold | None = None,
     keep_known: Callable[[Tensor], Tensor] | None = None,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     on_step: OnStep | None = None,
     source: Tensor | None = None,
     strength: float = 1.0,

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from model.clip import Stopwatch
 from model.conditioning import Frames, Known
-from model.denoising import OnStep
+from model.denoising import Condition, OnStep
+from model.text import EncodedText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,28 @@ class Options:
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     scheduler: str | None = None
     on_step: OnStep | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One video of a batch."""
+
+    prompt: str
+    options: Options
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A video before it is decoded. latents: (1, c, t, h, w). positive, negative: what the network was told. text: the
+    encoded prompt. watch: the seconds that it took so far, of its whole batch.
+    """
+
+    latents: Tensor
+    options: Options
+    positive: Condition
+    negative: Condition
+    text: EncodedText
+    watch: Stopwatch
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ Letters: b videos, c channels, t frames, h height, w width. Pixels are in [-1, 1
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,12 +40,22 @@ from model.conditioning import (
     placement,
     without_first_frame,
 )
-from model.denoising import Condition, Guidance, Network, clamp, denoise, make_scheduler, prediction_type
+from model.denoising import (
+    Condition,
+    Guidance,
+    Network,
+    OnStep,
+    clamp,
+    concatenate,
+    denoise,
+    make_scheduler,
+    prediction_type,
+)
 from model.latents import KnownLatents, LatentSpace
 from model.loading import component_names, load_components, settings_of
 from model.looping import looped
 from model.multidiffusion import over_windows, windows
-from model.options import NOTHING, Given, Options
+from model.options import NOTHING, Asked, Drawn, Given, Options
 from model.stunet import STUNet
 from model.style import Style, find_styles, read_style, style_slug, styled
 from model.super_resolution import Settings, SuperResolution, enlarge
@@ -276,29 +286,42 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
 
         return learn_style(self, image, Path(path), **options)
 
-    @torch.no_grad()
     def make(self, prompt: str, options: Options, given: Given = NOTHING) -> Clip:
         """One video, from what is asked for and what is given."""
+        (drawn,) = self.draw([Asked(prompt, options)], given, options.on_step)
+        return self.finish(drawn, given)
+
+    @torch.no_grad()
+    def draw(self, asked: Sequence[Asked], given: Given = NOTHING, on_step: OnStep | None = None) -> list[Drawn]:
+        """Denoises videos as one batch; their options may differ in negative prompt and seed alone.
+
+        Each is what it would be alone, but for rounding: in a larger batch some devices sum in another order. on_step:
+        gets the estimates of all. Raises as a task does, for all of them.
+        """
+        options = asked[0].options
         defaults = self.card.get("defaults", {})
         steps, scale = options.num_inference_steps, options.guidance_scale
         steps = defaults.get("num_inference_steps", 20) if steps is None else steps
         scale = defaults.get("guidance_scale", 5.0) if scale is None else scale
         height, width, num_frames = options.height, options.width, options.num_frames
-        self.check(prompt, options.seed, num_frames, height, width, steps)
+        for each in asked:
+            self.check(each.prompt, each.options.seed, num_frames, height, width, steps)
         batched = self.device.type != "cpu"
         guidance = Guidance(scale, options.guidance_rescale, options.guidance_interval, batched)
         solver = self.scheduler if options.scheduler is None else make_scheduler(options.scheduler, self.scheduler)
         watch = Stopwatch(self.device)
 
         with watch.stage("text"):
-            text = encode_text(self.text_encoders, [prompt, options.negative_prompt])
+            texts = [encode_text(self.text_encoders, [each.prompt, each.options.negative_prompt]) for each in asked]
             shape = self.latent_shape(num_frames, height, width)
-            positive, negative = text.conditions(*(cells * self.pixels_per_cell for cells in shape[-2:]))
+            frame = [cells * self.pixels_per_cell for cells in shape[-2:]]
+            told_of = [text.conditions(*frame) for text in texts]
+            positive, negative = (reduce(concatenate, conditions) for conditions in zip(*told_of, strict=True))
         with watch.stage("denoise"):
             known = None if given.known is None else self.known_latents(given.known, shape)
             told = known if given.told is None else self.known_latents(given.told, shape)
-            generator = torch.Generator().manual_seed(options.seed)
-            noise = torch.randn(shape, generator=generator)
+            generators = [torch.Generator().manual_seed(each.options.seed) for each in asked]
+            noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
             latents = denoise(
                 self.network(num_frames, told, given.loop),
                 solver,
@@ -310,14 +333,24 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
                 guidance=guidance,
                 threshold=clamp if self.vae is None else None,
                 keep_known=None if known is None else known.keep,
-                generator=generator,
-                on_step=options.on_step,
+                generator=generators if len(asked) > 1 else generators[0],
+                on_step=on_step,
                 source=None if given.source is None else self.source_latents(given.source, shape),
                 strength=given.strength,
             )
+        return [
+            Drawn(row, each.options, prompted, unprompted, text, replace(watch, seconds=dict(watch.seconds)))
+            for row, each, (prompted, unprompted), text in zip(latents.split(1), asked, told_of, texts, strict=True)
+        ]
+
+    @torch.no_grad()
+    def finish(self, drawn: Drawn, given: Given = NOTHING) -> Clip:
+        """The clip of a video that was drawn: decoded, enlarged, the known pixels put back."""
+        options, latents, text, watch = drawn.options, drawn.latents, drawn.text, drawn.watch
+        height, width, num_frames = options.height, options.width, options.num_frames
         with watch.stage("decode"):
             blocks = (self.decode(latents[:, :, some]) for some in chunks(num_frames))
-            base_size = tuple(cells * self.pixels_per_cell for cells in shape[-2:])
+            base_size = tuple(cells * self.pixels_per_cell for cells in latents.shape[-2:])
             enlarging = self.super_resolution is not None and base_size != (height, width)
             if enlarging:
                 low = torch.cat(list(blocks), dim=2)
@@ -325,7 +358,8 @@ class LumierePipeline(LatentSpace, DiffusionPipeline):
                 frames = joined(blocks, num_frames, height, width)
         with watch.stage("upscale"):
             if enlarging:
-                frames = joined(self.enlarged(low, positive, negative, options, given.known), num_frames, height, width)
+                large = self.enlarged(low, drawn.positive, drawn.negative, options, given.known)
+                frames = joined(large, num_frames, height, width)
             if given.known is not None:
                 frames = keep(frames, given.known)
         upscale = "super-resolution" if enlarging else "none" if base_size == (height, width) else "bicubic"

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """Where videos go: s3://, gs://, az:// or file://; unset: the folder `data_dir`."""
     storage_endpoint: str | None = Field(None, pattern=r"^https?://[^/?#\s]+/?$")
     """The server that keeps an s3:// bucket, where it is not Amazon's."""
+    storage_presign: bool = False
+    """Whether links to content lead to the bucket itself, whose address clients must then be able to reach."""
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     auth: str = Field("auto", pattern="^(auto|open|keys)$")
@@ -66,6 +68,8 @@ class Settings(BaseSettings):
     """What the gateways and workers of one deployment share; each model has a queue of its own in it."""
     max_queued_jobs: int = Field(1000, ge=1, le=1_000_000)
     """How many jobs may wait for one model."""
+    batch_size: int = Field(0, ge=0, le=64)
+    """How many text-to-video jobs that are alike a worker makes at once; 0 is 4 on a GPU and 1 on a CPU."""
     max_attempts: int = Field(3, ge=1, le=100)
     """How often a job may start before its crashes end it as `worker_crashed`."""
     lease_seconds: float = Field(15.0, ge=0.5, le=600)
@@ -130,6 +134,13 @@ class Settings(BaseSettings):
     def endpoint_of_a_bucket(cls, value: str | None, others: ValidationInfo) -> str | None:
         if value and not str(others.data.get("storage_url")).startswith("s3://"):
             raise ValueError("needs LUMIERE_STORAGE_URL to be an s3:// bucket")
+        return value
+
+    @field_validator("storage_presign")
+    @classmethod
+    def presigned_by_a_bucket(cls, value: bool, others: ValidationInfo) -> bool:
+        if value and str(others.data.get("storage_url") or "file://").startswith("file://"):
+            raise ValueError("needs LUMIERE_STORAGE_URL to be a bucket")
         return value
 
     @field_validator("allowed_hosts")

@@ -14,11 +14,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from service.jobs.contract import ErrorCode, JobResult, JobSpec
 from service.jobs.models import ModelCard, read_catalogue
@@ -26,11 +26,13 @@ from service.storage import Storage, StorageError, StorageFull, output_key, stil
 from service.telemetry.logs import configure_logging
 from workers.inputs import InputLost, Inputs, fetch_inputs
 from workers.messages import (
+    About,
     DeviceMemory,
     Done,
     Failed,
-    FromHorse,
     LoadFailed,
+    Order,
+    Outcome,
     Ready,
     Run,
     SetUp,
@@ -51,6 +53,12 @@ class OnStep(Protocol):
     """
 
     def __call__(self, stage: str, step: int, steps: int, preview: bytes = b"") -> None: ...
+
+
+class OnStepOfBatch(Protocol):
+    """The same for the attempt at one place of a batch."""
+
+    def __call__(self, place: int, stage: str, step: int, steps: int, preview: bytes = b"") -> None: ...
 
 
 class StopRun(Exception):
@@ -92,10 +100,14 @@ class Runtime(Protocol):
 
     def __init__(self, cards: Mapping[str, ModelCard]) -> None: ...
 
-    def run(self, spec: JobSpec, inputs: Inputs, workdir: Path, on_step: OnStep) -> Rendering:
+    def run(self, spec: JobSpec, inputs: Inputs, workdir: Path, on_step: OnStep, drawn: Any = None) -> Rendering:
         """Makes the video, or learns the style, of a spec and its inputs in `workdir`. Raises RunFailed, or what
-        `on_step` raises.
+        `on_step` raises. drawn: what `draw` has made of this spec.
         """
+        ...
+
+    def draw(self, specs: Sequence[JobSpec], on_step: OnStepOfBatch) -> Sequence[Any]:
+        """Does the part of `run` that is quicker for several specs at once, which are alike. Raises as `run`."""
         ...
 
     def memory(self) -> DeviceMemory | None:
@@ -117,14 +129,11 @@ def serve(connection: Connection) -> None:
         return
     tell_memory(runtime, connection)
     connection.send(Ready(models, runtime.device, runtime.dtype, time.monotonic() - started))
+    line = Line(connection)
     while True:
         message = connection.recv()
         if isinstance(message, Run):  # a Stop that comes after the end of its attempt is of no use
-            outcome = run_attempt(message, runtime, storage, Path(setup.workdir), connection)
-            broken = isinstance(outcome, Failed) and outcome.broken
-            if not broken:
-                tell_memory(runtime, connection)
-            connection.send(outcome)
+            broken = run_orders(message.orders, runtime, storage, Path(setup.workdir), line)
             if broken:
                 return
 
@@ -141,19 +150,97 @@ def load(setup: SetUp) -> tuple[Runtime, tuple[str, ...]]:
     return make(cards), tuple(cards)
 
 
-def run_attempt(order: Run, runtime: Runtime, storage: Storage, workdir: Path, connection: Connection) -> FromHorse:
-    """Makes and stores the video of one attempt; what became of it."""
+class Line:
+    """What is said and heard about attempts while they run."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.stopped: set[str] = set()
+        self.ended: set[str] = set()
+
+    def begin(self) -> None:
+        self.stopped.clear()
+        self.ended.clear()
+
+    def step(self, order: Order, stage: str, step: int, steps: int, preview: bytes = b"") -> None:
+        """Says how far an attempt is. Raises StopRun once the supervisor has asked to give it up."""
+        if order.name not in self.ended:
+            self.connection.send(About(order.name, Stepped(stage, step, steps, preview)))
+        while self.connection.poll():
+            message = self.connection.recv()
+            if isinstance(message, Stop):
+                self.stopped.add(message.name)
+        if order.name in self.stopped:
+            raise StopRun
+
+    def end(self, order: Order, outcome: Outcome) -> None:
+        """Says how an attempt ended; only the first word counts."""
+        if order.name not in self.ended:
+            self.ended.add(order.name)
+            self.connection.send(About(order.name, outcome))
+
+
+def run_orders(orders: Sequence[Order], runtime: Runtime, storage: Storage, workdir: Path, line: Line) -> bool:
+    """Makes and stores the videos of some attempts, and says what became of each; whether the device is broken."""
+    line.begin()
+    try:
+        drawn = draw(orders, runtime, line) if len(orders) > 1 else [None]
+    except RunFailed as failure:
+        for order in orders:
+            line.end(order, failure.outcome)
+        return True
+    for order, its in zip(orders, drawn, strict=True):
+        if order.name in line.ended:
+            continue
+        outcome = run_attempt(order, its, runtime, storage, workdir, line)
+        broken = isinstance(outcome, Failed) and outcome.broken
+        if not broken:
+            tell_memory(runtime, line.connection)
+        line.end(order, outcome)
+        if broken:
+            return True
+    return False
+
+
+def draw(orders: Sequence[Order], runtime: Runtime, line: Line) -> Sequence[Any]:
+    """What `Runtime.run` goes on with, for each attempt. None when it cannot be done together: each is then run alone,
+    and one that fails takes no other down. Raises RunFailed when the device is broken.
+    """
+
+    def on_step(place: int, stage: str, step: int, steps: int, preview: bytes = b"") -> None:
+        """An attempt that is given up leaves at once; what is drawn for it is thrown away."""
+        try:
+            line.step(orders[place], stage, step, steps, preview)
+        except StopRun:
+            line.end(orders[place], Stopped())
+            if all(order.name in line.ended for order in orders):
+                raise
+
+    try:
+        return runtime.draw([order.spec for order in orders], on_step)
+    except StopRun:
+        pass
+    except (EOFError, BrokenPipeError):  # the supervisor is gone
+        raise
+    except RunFailed as failure:
+        if failure.outcome.broken:
+            raise
+        log.warning("a batch of %d failed, each is run alone: %s", len(orders), failure)
+    except Exception:
+        log.exception("a batch of %d failed, each is run alone", len(orders))
+    return [None] * len(orders)
+
+
+def run_attempt(order: Order, drawn: Any, runtime: Runtime, storage: Storage, workdir: Path, line: Line) -> Outcome:
+    """Makes and stores the video of one attempt; what became of it. drawn: what was made of it in a batch, or None."""
 
     def on_step(stage: str, step: int, steps: int, preview: bytes = b"") -> None:
-        connection.send(Stepped(stage, step, steps, preview))
-        while connection.poll():
-            if isinstance(connection.recv(), Stop):
-                raise StopRun
+        line.step(order, stage, step, steps, preview)
 
     folder = Path(tempfile.mkdtemp(prefix=f"{order.job_id}-", dir=workdir))
     try:
         inputs = fetch_inputs(order.spec, storage, folder)
-        rendering = runtime.run(order.spec, inputs, folder, on_step)
+        rendering = runtime.run(order.spec, inputs, folder, on_step, drawn)
         on_step("store", 0, 0)
         started = time.monotonic()
         key = output_key(order.spec.task, order.job_id, order.attempt)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from service.jobs.contract import ErrorCode, JobResult, JobSpec
+from service.jobs.keys import attempt_name
 from service.settings import Settings
 
 
@@ -16,17 +17,30 @@ class SetUp:
 
 
 @dataclass(frozen=True)
-class Run:
-    """To the horse: run this attempt."""
+class Order:
+    """One attempt to be run."""
 
     job_id: str
     attempt: int
     spec: JobSpec
 
+    @property
+    def name(self) -> str:
+        return attempt_name(self.job_id, self.attempt)
+
+
+@dataclass(frozen=True)
+class Run:
+    """To the horse: run these attempts, as one batch if they are several. Each is answered by an `About` of its own."""
+
+    orders: tuple[Order, ...]
+
 
 @dataclass(frozen=True)
 class Stop:
-    """To the horse: give up the attempt at the next step. It answers Stopped, unless it was done before."""
+    """To the horse: give up the attempt of this name at the next step. It answers Stopped, unless it was quicker."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -87,5 +101,16 @@ class Failed:
     broken: bool = False
 
 
-FromHorse = Ready | DeviceMemory | LoadFailed | Stepped | Done | Stopped | Failed
+Outcome = Done | Stopped | Failed
+
+
+@dataclass(frozen=True)
+class About:
+    """From the horse: how it goes with the attempt of this name. An outcome is the last that is said of it."""
+
+    name: str
+    said: Stepped | Outcome
+
+
+FromHorse = Ready | DeviceMemory | LoadFailed | About
 ToHorse = SetUp | Run | Stop

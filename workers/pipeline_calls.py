@@ -1,6 +1,6 @@
 """The pipeline call of each task: a job's spec and its input files become arguments. Imports the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from model.conditioning import Box, Keyframe, Margins
 from model.image_io import read_image
 from model.inputs import read_picture, read_region, read_source
+from model.options import Asked, Drawn, Options
 from service.jobs import contract
 from service.jobs.contract import (
     CinemagraphOptions,
@@ -48,6 +49,20 @@ def shared(spec: JobSpec, on_step: OnStep) -> dict[str, Any]:
 def text_to_video(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Any:
     style = in_style(spec.options, inputs) if isinstance(spec.options, TextToVideoOptions) else {}
     return pipeline.text_to_video(spec.prompt, num_frames=spec.num_frames, **style, **shared(spec, on_step))
+
+
+def draw_videos(pipeline: Any, specs: Sequence[JobSpec], on_step: OnStep) -> list[Drawn]:
+    """Text-to-video jobs that are alike, denoised as one batch: what `finish` of the pipeline makes clips of."""
+    style: dict[str, Any] = {"style": None, "style_strength": 1.0}
+    if isinstance(specs[0].options, TextToVideoOptions):
+        style = in_style(specs[0].options, Inputs())
+    asked = [
+        Asked(spec.prompt, Options(num_frames=spec.num_frames, **{**shared(spec, on_step), "on_step": None}))
+        for spec in specs
+    ]
+    with pipeline.in_style(style["style"], style["style_strength"]):
+        drawn: list[Drawn] = pipeline.draw(asked, on_step=on_step)
+    return drawn
 
 
 def image_to_video(pipeline: Any, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Any:

@@ -3,22 +3,24 @@
 import errno
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from einops import rearrange
 
 from model.denoising import InvalidOutput, StepInfo
+from model.options import Drawn
 from model.pipeline import Clip, LumierePipeline
 from model.video_io import write_mp4
 from service.jobs.contract import STYLE, ErrorCode, JobSpec
 from service.jobs.models import ModelCard
-from workers.horse import OnStep, Rendering, RunFailed
+from workers.horse import OnStep, OnStepOfBatch, Rendering, RunFailed
 from workers.inputs import Inputs
 from workers.messages import DeviceMemory
-from workers.pipeline_calls import TASKS, learn_style
+from workers.pipeline_calls import TASKS, draw_videos, learn_style
 from workers.stills import PREVIEW_FRAMES, preview, write_spritesheet, write_thumbnail
 
 PREVIEW_SECONDS = 1.0
@@ -36,15 +38,19 @@ class PipelineRuntime:
         for name, card in cards.items():
             warm_up(self.pipelines[name], card)
 
-    def run(self, spec: JobSpec, inputs: Inputs, workdir: Path, on_step: OnStep) -> Rendering:
+    def run(
+        self, spec: JobSpec, inputs: Inputs, workdir: Path, on_step: OnStep, drawn: Drawn | None = None
+    ) -> Rendering:
         """Makes the video of a spec and its inputs; see `workers.horse.Runtime`."""
-        pipeline = self.pipelines.get(spec.model)
-        if pipeline is None:
-            message = f"this worker does not hold the model {spec.model!r}"
-            raise RunFailed(ErrorCode.MODEL_UNAVAILABLE, message, retry=True)
+        pipeline = self.pipeline_of(spec)
         if spec.task == STYLE:
             return self.learn(pipeline, spec, inputs, workdir / "weights.safetensors", on_step)
-        clip = render(pipeline, spec, inputs, on_step)
+        if drawn is None:
+            clip = render(pipeline, spec, inputs, on_step)
+        else:
+            told = replace(drawn.options, on_step=lambda info: on_step(info.stage, info.step, info.steps))
+            with translated_errors():
+                clip = pipeline.finish(replace(drawn, options=told))
         on_step("encode", 0, 0)
         started = time.monotonic()
         path = workdir / "video.mp4"
@@ -68,6 +74,27 @@ class PipelineRuntime:
             prompt_truncated=clip.prompt_truncated,
             timings={**clip.timings, "encode": time.monotonic() - started},
         )
+
+    def draw(self, specs: Sequence[JobSpec], on_step: OnStepOfBatch) -> Sequence[Drawn]:
+        """Denoises the videos of text-to-video jobs that are alike, as one batch."""
+        pipeline = self.pipeline_of(specs[0])
+        pictures = [Pictures(pipeline) for _ in specs]
+
+        def step_done(info: StepInfo) -> None:
+            for place, each in enumerate(pictures):
+                estimate = None if info.x0 is None else info.x0[place : place + 1]
+                on_step(place, info.stage, info.step, info.steps, each.due(info._replace(x0=estimate)))
+
+        with translated_errors():
+            return draw_videos(pipeline, specs, step_done)
+
+    def pipeline_of(self, spec: JobSpec) -> LumierePipeline:
+        """Raises RunFailed."""
+        pipeline = self.pipelines.get(spec.model)
+        if pipeline is None:
+            message = f"this worker does not hold the model {spec.model!r}"
+            raise RunFailed(ErrorCode.MODEL_UNAVAILABLE, message, retry=True)
+        return pipeline
 
     def learn(self, pipeline: LumierePipeline, spec: JobSpec, inputs: Inputs, path: Path, on_step: OnStep) -> Rendering:
         """Learns the style of a spec's picture; its file at `path`."""
@@ -97,15 +124,10 @@ class PipelineRuntime:
 def render(pipeline: LumierePipeline, spec: JobSpec, inputs: Inputs, on_step: OnStep) -> Clip:
     """The clip of a spec; tried once more with emptied caches when the device's memory was too full."""
 
-    shown_at = time.monotonic()
+    pictures = Pictures(pipeline)
 
     def step_done(info: StepInfo) -> None:
-        nonlocal shown_at
-        due = info.x0 is not None and info.step < info.steps and time.monotonic() - shown_at >= PREVIEW_SECONDS
-        picture = preview_of(pipeline, info.x0) if due else b""
-        if due:
-            shown_at = time.monotonic()
-        on_step(info.stage, info.step, info.steps, picture)
+        on_step(info.stage, info.step, info.steps, pictures.due(info))
 
     task: Callable[..., Clip] = TASKS[spec.task]
     try:
@@ -117,6 +139,21 @@ def render(pipeline: LumierePipeline, spec: JobSpec, inputs: Inputs, on_step: On
     free_memory()
     with translated_errors():
         return task(pipeline, spec, inputs, step_done)
+
+
+class Pictures:
+    """Previews of one job, no more than one in PREVIEW_SECONDS."""
+
+    def __init__(self, pipeline: LumierePipeline) -> None:
+        self.pipeline = pipeline
+        self.shown_at = time.monotonic()
+
+    def due(self, info: StepInfo) -> bytes:
+        """The preview of this step; nothing when it is not time for one."""
+        if info.x0 is None or info.step == info.steps or time.monotonic() - self.shown_at < PREVIEW_SECONDS:
+            return b""
+        self.shown_at = time.monotonic()
+        return preview_of(self.pipeline, info.x0)
 
 
 def preview_of(pipeline: LumierePipeline, x0: torch.Tensor) -> bytes:

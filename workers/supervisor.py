@@ -5,16 +5,18 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import redis
-import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout, StopRequested
 from rq.job import Job as RqJob
 from rq.worker import WorkerStatus
+from structlog.contextvars import bound_contextvars
 
 from service.jobs.attempts import Attempts
 from service.jobs.connection import TIMEOUT_SECONDS, RedisUnavailable, connect_blocking
@@ -28,7 +30,7 @@ from workers.messages import LoadFailed, Ready
 from workers.metrics import WorkerMetrics
 from workers.shutdown import Shutdown
 from workers.stable import Horse, HorseDied
-from workers.watch import AttemptWatch, settle
+from workers.watch import AttemptWatch, settle, watch_over
 from workers.workdir import Workdir
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ POP_SECONDS = 1
 """How long one blocking pop waits; an idle worker stops within this."""
 GLANCE_SECONDS = 0.1
 """How long an idle worker of several models waits at the queue of one of them."""
+GPU_BATCH = 4
+"""Videos that a GPU makes at once, unless the settings say otherwise."""
 ANNOUNCE_SECONDS = 2.0
 RECONNECT_SECONDS = 1.0
 LOAD_RETRY_SECONDS = 60.0
@@ -141,12 +145,10 @@ class Supervisor(SimpleWorker):
             log.error("refused: %s", refusal)
             self.attempts.drop(job.id, queue.name)
             return
-        if claimed is None:
+        if not claimed:
             log.info("%s is not to be run (any more)", job.id)
             return
-        names = {"job_id": claimed.id, "attempt": claimed.attempt, "request_id": claimed.request_id}
-        with structlog.contextvars.bound_contextvars(**names):
-            self.run_attempt(claimed)
+        self.run_attempts(claimed)
 
     def teardown(self) -> None:
         self.register_death()  # type: ignore[no-untyped-call]  # rq is typed in part
@@ -177,32 +179,43 @@ class Supervisor(SimpleWorker):
         except DequeueTimeout:
             return None
 
-    def claim(self, job: RqJob, queue: Queue) -> Job | None:
-        """The claimed job. A claim whose answer was lost is repeated until a lease later. Raises AttemptRefused."""
+    def claim(self, job: RqJob, queue: Queue) -> list[Job]:
+        """The claimed job, and those that are made with it; none when it is not to be run.
+
+        A claim whose answer was lost is repeated until a lease later. Raises AttemptRefused.
+        """
         job_id, attempt = attempt_of(job)
         give_up = time.monotonic() + self.settings.lease_seconds
         while True:
             try:
-                return self.attempts.claim(job_id, attempt, self.name, queue.name)
+                return self.attempts.claim_batch(job_id, attempt, self.name, queue.name, self.batch_size)
             except RedisUnavailable as error:
                 log.warning("%s: cannot be claimed now: %s", job.id, error)
                 if time.monotonic() > give_up or self.shutdown.requested:
-                    return None
+                    return []
                 self.shutdown.sleep(RECONNECT_SECONDS)
 
-    def run_attempt(self, job: Job) -> None:
-        """Runs a claimed attempt to its end and tells the record, the log, the metrics and the trace of it."""
+    def run_attempts(self, jobs: Sequence[Job]) -> None:
+        """Runs claimed attempts to their ends and tells the record, the log, the metrics and the trace of each."""
         self.announce(WorkerState.BUSY, now=True)
-        self.metrics.started(job)
         began = time.monotonic()
-        with attempt_span(job) as span:
-            log.info("%s attempt %d: started", job.id, job.attempt)
-            watch = AttemptWatch(job, self.horse, self.attempts, self.settings, self.shutdown, self.say_busy)
-            end = watch.run()
-            timings = end.result.timings if end.result else {}
-            note_outcome(span, end.ending, end.error.code if end.error else None, timings)
-            self.metrics.ended(job, end.ending, time.monotonic() - began, timings)
-            settle(job, end, self.attempts, self.storage, self.shutdown, self.settings.drain_seconds)
+        with ExitStack() as spans:
+            span_of = {job.id: spans.enter_context(attempt_span(job)) for job in jobs}
+            watches = []
+            for job in jobs:
+                self.metrics.started(job)
+                with bound_contextvars(**names_of(job)):
+                    log.info("%s attempt %d: started%s", job.id, job.attempt, f" of {len(jobs)}" if jobs[1:] else "")
+                watches.append(
+                    AttemptWatch(job, self.horse, self.attempts, self.settings, self.shutdown, alone=len(jobs) == 1)
+                )
+            for watch, end in watch_over(watches, self.horse, self.say_busy):
+                job = watch.job
+                timings = end.result.timings if end.result else {}
+                note_outcome(span_of[job.id], end.ending, end.error.code if end.error else None, timings)
+                self.metrics.ended(job, end.ending, time.monotonic() - began, timings)
+                with bound_contextvars(**names_of(job)):
+                    settle(job, end, self.attempts, self.storage, self.shutdown, self.settings.drain_seconds)
 
     def get_horse_ready(self) -> None:
         """Returns when the horse has its models warm, however often it must be started. Raises StopRequested."""
@@ -245,6 +258,11 @@ class Supervisor(SimpleWorker):
         name = self.attempts.policy.queue_of(model)
         return Queue(name, connection=self.connection, job_class=self.job_class, serializer="json")
 
+    @property
+    def batch_size(self) -> int:
+        """The most attempts to be made at once."""
+        return self.settings.batch_size or (GPU_BATCH if self.info.device.startswith("cuda") else 1)
+
     def stop_when_asked(self) -> None:
         if self.shutdown.requested:
             self._stop_requested = True
@@ -266,6 +284,11 @@ class Supervisor(SimpleWorker):
             self.attempts.announce(self.info)
         except RedisUnavailable as error:
             log.warning("not announced: %s", error)
+
+
+def names_of(job: Job) -> dict[str, str | int]:
+    """What log lines about a job carry."""
+    return {"job_id": job.id, "attempt": job.attempt, "request_id": job.request_id}
 
 
 def rq_connection(url: str) -> redis.Redis:

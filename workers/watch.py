@@ -1,8 +1,8 @@
-"""One attempt from the supervisor's side: order it, beat while it runs, stop it when it must stop, settle its end."""
+"""Attempts from the supervisor's side: order them, beat while they run, stop one when it must stop, settle its end."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ from service.jobs.connection import RedisUnavailable
 from service.jobs.contract import ErrorCode, Job, JobError, JobResult
 from service.settings import Settings
 from service.storage import Storage, StorageError, output_key
-from workers.messages import Done, Failed, FromHorse, Run, Stepped, Stop, Stopped
+from workers.messages import About, Done, Failed, Order, Outcome, Run, Stepped, Stop, Stopped
 from workers.progress import ProgressMeter
 from workers.shutdown import Shutdown
 from workers.stable import Horse, HorseDied
@@ -59,8 +59,12 @@ def end_with_error(ending: Ending, code: ErrorCode, message: str, *, retryable: 
     return End(ending, error=JobError(code=code, message=message, retryable=retryable))
 
 
+class KilledForOne(HorseDied):
+    """The work-horse was killed because one attempt did not stop; the others of its batch are not to blame."""
+
+
 class AttemptWatch:
-    """Watches over one attempt on the horse. `on_tick` is called a few times per second while it runs."""
+    """Watches over one attempt on the horse. alone: whether it is no batch of several."""
 
     def __init__(
         self,
@@ -69,14 +73,16 @@ class AttemptWatch:
         attempts: Attempts,
         settings: Settings,
         shutdown: Shutdown,
-        on_tick: Callable[[], None] = lambda: None,
+        *,
+        alone: bool,
     ) -> None:
         self.job = job
+        self.order = Order(job.id, job.attempt, job.spec)
         self.horse = horse
         self.attempts = attempts
         self.settings = settings
         self.shutdown = shutdown
-        self.on_tick = on_tick
+        self.alone = alone
         self.meter = ProgressMeter()
         self.progress: Progress | None = None
         self.started = self.last_sign = time.monotonic()
@@ -84,25 +90,10 @@ class AttemptWatch:
         self.reason: Reason | None = None
         self.kill_at = float("inf")
 
-    def run(self) -> End:
-        """Runs the attempt until it has ended one way or the other. The horse may be dead after this."""
-        try:
-            self.horse.send(Run(self.job.id, self.job.attempt, self.job.spec))
-            while True:
-                end = self.hear(self.horse.receive(RECEIVE_SECONDS))
-                if end is not None:
-                    return end
-                self.check_limits()
-                self.beat_when_due()
-                self.on_tick()
-        except HorseDied as death:
-            return self.end_without_answer(str(death))
-
-    def hear(self, message: FromHorse | None) -> End | None:
+    def hear(self, message: Stepped | Outcome) -> End | None:
         """Takes in what the horse says; the attempt's end when that is what it says."""
         match message:
             case Stepped():
-                self.last_sign = time.monotonic()
                 untold = self.progress
                 fresh = self.meter.read(message)
                 if untold is not None:
@@ -113,9 +104,7 @@ class AttemptWatch:
                 return End(Ending.COMPLETE, result=result)
             case Stopped():
                 return self.end_without_answer("the attempt was stopped")
-            case Failed(code, text, retry, broken):
-                if broken:
-                    self.horse.bury()
+            case Failed(code, text, retry):
                 ending = Ending.RETRY if retry else Ending.FAIL
                 return end_with_error(ending, code, text, retryable=retry)
         return None
@@ -133,7 +122,8 @@ class AttemptWatch:
             self.stop(Reason.STALLED, grace=0)
         if now >= self.kill_at:
             self.horse.kill()
-            raise HorseDied("the work-horse did not stop in time and was killed")
+            died = KilledForOne if self.reason in (Reason.CANCELLED, Reason.LOST, Reason.DRAINED) else HorseDied
+            raise died("the work-horse did not stop in time and was killed")
 
     def stop(self, reason: Reason, grace: float | None = None) -> None:
         kill_at = time.monotonic() + (self.settings.cancel_grace_seconds if grace is None else grace)
@@ -141,7 +131,7 @@ class AttemptWatch:
         if self.reason is None:
             self.reason = reason
             log.info("%s attempt %d: stopping, %s", self.job.id, self.job.attempt, reason)
-            self.horse.send(Stop())
+            self.horse.send(Stop(self.order.name))
 
     def beat_when_due(self) -> None:
         now = time.monotonic()
@@ -162,11 +152,18 @@ class AttemptWatch:
         elif verdict is Verdict.LOST:
             self.stop(Reason.LOST)
 
+    def end_by_death(self, death: HorseDied) -> End:
+        if isinstance(death, KilledForOne) and self.reason is None:
+            return End(Ending.RELEASE)
+        return self.end_without_answer(str(death))
+
     def end_without_answer(self, death: str) -> End:
         """How an attempt ends that made no video: by the reason it was stopped for, else the horse crashed."""
         match self.reason:
             case Reason.CANCELLED:
                 return end_with_error(Ending.CONFIRM_CANCEL, ErrorCode.CANCELLED, "the job was cancelled")
+            case Reason.TIMED_OUT if not self.alone:
+                death = f"a batch took longer than {self.settings.job_timeout_seconds:g} s"
             case Reason.TIMED_OUT:
                 limit = self.settings.job_timeout_seconds
                 return end_with_error(Ending.FAIL, ErrorCode.TIMED_OUT, f"the job took longer than {limit:g} s")
@@ -178,6 +175,39 @@ class AttemptWatch:
                 limit = self.settings.stall_seconds
                 death = f"no step was finished for {limit:g} s"
         return end_with_error(Ending.RETRY, ErrorCode.WORKER_CRASHED, death, retryable=True)
+
+
+def watch_over(
+    watches: Sequence[AttemptWatch], horse: Horse, on_tick: Callable[[], None] = lambda: None
+) -> Iterator[tuple[AttemptWatch, End]]:
+    """Runs attempts, several as one batch, until each has ended one way or the other, and gives each end as it comes.
+
+    The horse may be dead after this. on_tick: called a few times per second.
+    """
+    running = {watch.order.name: watch for watch in watches}
+    broken = False
+    try:
+        horse.send(Run(tuple(watch.order for watch in watches)))
+        while running:
+            message = horse.receive(RECEIVE_SECONDS)
+            if isinstance(message, About) and message.name in running:
+                for each in running.values():  # they wait for each other
+                    each.last_sign = time.monotonic()
+                watch = running[message.name]
+                end = watch.hear(message.said)
+                broken = broken or (isinstance(message.said, Failed) and message.said.broken)
+                if end is not None:
+                    del running[message.name]
+                    yield watch, end
+            for watch in running.values():
+                watch.check_limits()
+                watch.beat_when_due()
+            on_tick()
+    except HorseDied as death:
+        for watch in running.values():
+            yield watch, watch.end_by_death(death)
+    if broken:
+        horse.bury()
 
 
 def settle(job: Job, end: End, attempts: Attempts, storage: Storage, shutdown: Shutdown, drain_seconds: float) -> None:

@@ -64,9 +64,14 @@ class Attempts:
 
         queue: the one that the attempt was popped from; a job of another model is not given to it.
         """
+        claimed = self.claim_batch(job_id, attempt, worker, queue)
+        return claimed[0] if claimed else None
+
+    def claim_batch(self, job_id: str, attempt: int, worker: str, queue: str = "", most: int = 1) -> list[Job]:
+        """As `claim`, with up to `most` - 1 other jobs of the queue that can be made as one batch with it."""
         with redis_errors():
-            flat = self._claim(args=[job_id, attempt, worker, self.lease_ms, queue])
-        return job_of_record(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+            records = self._claim(args=[job_id, attempt, worker, self.lease_ms, queue, most])
+        return [job_of_record(dict(zip(flat[::2], flat[1::2], strict=True))) for flat in records]
 
     def beat(self, job: Job, progress: Progress | None = None) -> Verdict:
         """Renews the lease and records progress."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,3 +77,47 @@ async def test_a_prompt_becomes_a_video(
         worker.send_signal(signal.SIGTERM)
         status = await asyncio.to_thread(worker.wait, 20)
     assert status == 0
+
+
+@pytest.mark.timeout(400)
+async def test_workers_of_different_models_one_of_which_makes_batches(
+    records: JobRecords, settings: Settings, tiny_model: Path, tmp_path: Path
+) -> None:
+    """The models differ in their ids alone, so that the same seed shows what a batch changes: nothing but rounding."""
+    (model,) = read_catalogue([tiny_model])
+    copied = Path(shutil.copytree(tiny_model, tmp_path / "copied"))
+    card = json.loads((copied / "lumiere.json").read_text())
+    (copied / "lumiere.json").write_text(json.dumps({**card, "id": "copied"}))
+    spec = example_spec(model=model, num_frames=8, width=64, height=32, num_inference_steps=3)
+    asked = [spec.model_copy(update={"seed": seed, "model": name}) for name in (model, "copied") for seed in (7, 8)]
+    jobs = [(await records.accept(each)).job.id for each in asked]
+    shared = {
+        **os.environ,
+        "LUMIERE_REDIS_URL": str(settings.redis_url),
+        "LUMIERE_DATA_DIR": str(settings.data_dir),
+        "PYTHONPATH": os.getcwd(),
+    }
+    words = [sys.executable, "-m", "workers.main"]
+    workers = [
+        subprocess.Popen(words, env={**shared, "LUMIERE_MODEL_DIRS": str(folder), "LUMIERE_BATCH_SIZE": size})
+        for folder, size in ((tiny_model, "1"), (copied, "2"))
+    ]
+    try:
+        alone, alone_too, *together = [await until_ended(records, job_id, seconds=200) for job_id in jobs]
+    finally:
+        for worker in workers:
+            worker.kill()
+            await asyncio.to_thread(worker.wait, 20)
+    for job, worker in zip((alone, alone_too, *together), (0, 0, 1, 1), strict=True):
+        assert job.state is JobState.COMPLETED, job
+        assert job.worker is not None and f"-{workers[worker].pid}-" in job.worker
+    assert alone.started_at != alone_too.started_at and together[0].started_at == together[1].started_at
+    for one, other in zip((alone, alone_too), together, strict=True):
+        assert one.result is not None and other.result is not None
+        frames, _ = read_mp4(settings.data_dir / one.result.path)
+        batched, _ = read_mp4(settings.data_dir / other.result.path)
+        assert np.abs(frames.astype(int) - batched).mean() < 1
+        assert (one.result.prompt_tokens_used, set(one.result.timings)) == (
+            other.result.prompt_tokens_used,
+            set(other.result.timings),
+        )

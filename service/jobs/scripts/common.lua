@@ -180,10 +180,15 @@ local function book(id, entries)
   redis.call('PEXPIRE', key, text_ms(LEDGER_DAYS * DAY))
 end
 
--- Books the time that the attempt in progress has had a worker for, on its job and in the ledger.
+-- The attempt's share of the time that it has had a worker for: those of a batch have one together.
+local function share_of_device_ms(id)
+  local started, batch_size = fields(id, 'started_ms', 'batch_size')
+  return math.max(now_ms() - tonumber(started), 0) / tonumber(batch_size or 1)
+end
+
+-- Books the attempt in progress on its job and in the ledger.
 local function book_attempt(id, what)
-  local started = (fields(id, 'started_ms'))
-  local device_ms = math.max(now_ms() - tonumber(started), 0)
+  local device_ms = math.floor(share_of_device_ms(id) + 0.5)
   redis.call('HINCRBY', job_key(id), 'device_ms', text_ms(device_ms))
   book(id, {[what] = device_ms})
   count('device_ms', device_ms)

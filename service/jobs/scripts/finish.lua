@@ -29,7 +29,7 @@ if state == 'completed' then
   local started, steps, cost, shape, model = fields(id, 'started_ms', 'steps_total', 'cost', 'shape', 'model')
   local seconds = math.max(now_ms() - tonumber(started), 1) / 1000
   learn(shape, seconds / math.max(tonumber(steps), 1))
-  learn(model, seconds / math.max(tonumber(cost), 1e-9))
+  learn(model, math.max(share_of_device_ms(id), 1) / 1000 / math.max(tonumber(cost), 1e-9))
 end
 finish(id, state, result, failure)
 return 'done'
