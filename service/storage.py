@@ -1,6 +1,7 @@
 """Videos in a local directory or an object store. A reader sees a whole object or none."""
 
 import errno
+import mimetypes
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -12,7 +13,7 @@ from typing import IO, Self
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
 from service.settings import Settings
 
@@ -109,7 +110,9 @@ class Storage:
     def put_file(self, file: Path | IO[bytes], key: str) -> None:
         """Stores a file under a key, all of it or nothing. When this returns it is on the disk. Blocks."""
         with store_errors(checked(key)):
-            obstore.put(self.store, key, file)
+            # A bucket gives the type back to those who come by a presigned URL; a local directory cannot keep it.
+            kind = mimetypes.guess_type(key)[0] if self.folder is None else None
+            obstore.put(self.store, key, file, attributes={"Content-Type": kind} if kind else None)
             if self.folder is not None:
                 flush(self.folder / key)
                 flush((self.folder / key).parent)
@@ -143,6 +146,12 @@ class Storage:
             found = await obstore.get_async(self.store, key, options={"range": (start, end)})
             async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
+
+    async def presigned(self, key: str, lifetime: timedelta) -> str:
+        """A URL of the store itself that gives the object to anybody until it expires. Not for a local directory."""
+        assert isinstance(self.store, AzureStore | GCSStore | S3Store)
+        with store_errors(checked(key)):
+            return await obstore.sign_async(self.store, "GET", key, lifetime)
 
     async def delete(self, key: str) -> None:
         """Deletes an object; one that is not there is no error."""

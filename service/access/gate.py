@@ -4,6 +4,7 @@ import ipaddress
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.keys import ApiKeys, KeyRecord
+from service.access.links import SIGNATURE, Links, is_signed
 from service.access.scopes import READS, allows, needed_scope
 from service.access.scopes import Scope as KeyScope
 from service.api.errors import ApiError, problem, translate
@@ -35,6 +37,10 @@ class Principal:
 
 ANYBODY = Principal(EVERYBODY, (KeyScope.ADMIN,))
 """Every client of a gateway that asks for no keys: whoever reaches it is its operator."""
+
+
+LINK_HOLDER = Principal(EVERYBODY, ())
+"""Whoever has a signed link: it opens the one path that it was made for, whosever that is."""
 
 
 def principal_of_key(record: KeyRecord, settings: Settings) -> Principal:
@@ -74,6 +80,8 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self.keys_required = settings.keys_required
+        self.on_loopback = is_loopback(settings.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -90,19 +98,25 @@ class Gate:
             return
 
         async def send_with_limits(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                add_limits(MutableHeaders(scope=message), state.get("limits", ()))
+            if message["type"] == "http.response.start" and "limits" in state:
+                add_limits(MutableHeaders(scope=message), state["limits"])
             await send(message)
 
         await self.app(scope, receive, send_with_limits)
 
     async def admit(self, scope: Scope) -> Principal:
-        """Who asks. Raises ApiError (`invalid_api_key`, `missing_scope`) and RedisUnavailable."""
-        if not self.settings.keys_required:
-            if is_loopback(self.settings.host):
+        """Who asks. Raises ApiError (`invalid_api_key`, `missing_scope`, `invalid_link`) and RedisUnavailable."""
+        if not self.keys_required:
+            if self.on_loopback:
                 refuse_other_hosts(scope, self.settings.allowed_hosts)
             refuse_other_sites(scope)
             return ANYBODY
+        query = scope["query_string"].decode("latin-1")
+        if is_signed(query) and scope["method"] in READS:
+            links: Links = scope["app"].state.resources.links
+            if not await links.opens(scope["path"], query):
+                raise ApiError("invalid_link", "ask for a new link", param=SIGNATURE)
+            return LINK_HOLDER
         needed = needed_scope(scope["method"], scope["path"])
         token = bearer_token(Headers(scope=scope).get("authorization", ""))
         if needed is None:
@@ -127,14 +141,19 @@ def refuse_other_hosts(scope: Scope, allowed: Sequence[str]) -> None:
     Raises:
         ApiError: `unknown_host`: the request is for a name, and for none of this gateway.
     """
-    host = Headers(scope=scope).get("host", "")
+    if not is_ours(Headers(scope=scope).get("host", ""), tuple(allowed)):
+        detail = "this gateway answers under its address and localhost; LUMIERE_ALLOWED_HOSTS adds names"
+        raise ApiError("unknown_host", detail, param="Host")
+
+
+@lru_cache(maxsize=256)
+def is_ours(host: str, allowed: tuple[str, ...]) -> bool:
+    """Whether a `Host` header is an address, `localhost`, or one of the names that are allowed."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         name = host
-    if not is_address(name) and name not in ("", "localhost", *allowed) and not name.endswith(".localhost"):
-        detail = "this gateway answers under its address and localhost; LUMIERE_ALLOWED_HOSTS adds names"
-        raise ApiError("unknown_host", detail, param="Host")
+    return is_address(name) or name in ("", "localhost", *allowed) or name.endswith(".localhost")
 
 
 def is_address(name: str) -> bool:

@@ -98,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
         playground,
     ):
         app.include_router(routes.router)
-    install_openapi(app, catalogue, settings.webhook_allow)
+    install_openapi(app, catalogue, settings)
     return app
 
 

@@ -139,6 +139,13 @@ ERRORS: dict[str, ErrorKind] = {
             "Its file was removed; the job record remains.",
         ),
         ErrorKind(
+            "invalid_link",
+            403,
+            False,
+            "The link is not valid",
+            "It has expired, or is not as it was given: the path and all parameters are signed.",
+        ),
+        ErrorKind(
             "unknown_host",
             421,
             False,

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from service.access.scopes import needed_scope
 from service.api.error_codes import ERRORS
 from service.api.errors import ApiError, problem
 from service.api.file_schemas import FileRequest
@@ -29,6 +30,7 @@ from service.api.webhook_schemas import (
     WebhookTestRequest,
 )
 from service.jobs.models import ModelCard
+from service.settings import Settings
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -126,7 +128,7 @@ def example_problem(code: str) -> dict[str, Any]:
     return {"summary": ERRORS[code].title, "value": json.loads(bytes(response.body))}
 
 
-def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard], webhook_allow: Iterable[str]) -> None:
+def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard], settings: Settings) -> None:
     """Adds to the generated document what FastAPI cannot see."""
     generate = app.openapi
 
@@ -148,8 +150,9 @@ def install_openapi(app: FastAPI, catalogue: Mapping[str, ModelCard], webhook_al
             limit_model(schemas[StyleRequest.__name__]["properties"], catalogue)
             limit_prompt(schemas[RemixVideoRequest.__name__]["properties"], catalogue)
             for name in (WebhookEndpointRequest.__name__, WebhookEndpointChange.__name__):
-                limit_url(schemas[name]["properties"], webhook_allow)
+                limit_url(schemas[name]["properties"], settings.webhook_allow)
             without_null_parameters(document)
+            tell_keys(document, required=settings.keys_required)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -216,6 +219,19 @@ def limit_url(properties: dict[str, Any], webhook_allow: Iterable[str]) -> None:
     if origins:
         schema = properties["url"].get("anyOf", [properties["url"]])[0]
         schema["pattern"] = f"^({origins})(/[A-Za-z0-9._~/-]*)?$"
+
+
+def tell_keys(document: dict[str, Any], *, required: bool) -> None:
+    """Says which routes ask for an API key; none of a gateway in open mode does."""
+    asked = "Made by `lumiere keys create`." if required else "This gateway is open: it asks for no key and reads none."
+    scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "lum_<id>_<secret>", "description": asked}
+    document["components"]["securitySchemes"] = {"apiKey": scheme}
+    if not required:
+        return
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if needed_scope(method.upper(), path) is not None:
+                operation["security"] = [{"apiKey": []}]
 
 
 def without_null_parameters(document: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from service.access.gate import principal_of, tell_limits
 from service.access.keys import ApiKeys
+from service.access.links import Links
 from service.api.request_id import request_id_of
 from service.jobs.admission import Trace
 from service.jobs.connection import RedisUnavailable, deadline
@@ -39,10 +40,13 @@ class Resources:
     """As the client of the request may see them."""
     storage: Storage
     keys: ApiKeys
+    links: Links
     reaper: asyncio.Task[None]
     max_upload_bytes: int
     webhook_allow: tuple[Origin, ...]
     """Where webhooks may go; empty when they are off."""
+    presign: bool
+    """Whether links lead to the store itself."""
 
     @property
     def files(self) -> FileRecords:
@@ -71,7 +75,17 @@ async def open_resources(
     for task in tasks:
         task.add_done_callback(report_death)
     try:
-        yield Resources(catalogue, records, storage, ApiKeys(records.redis), reaper, settings.max_upload_bytes, allowed)
+        yield Resources(
+            catalogue=catalogue,
+            records=records,
+            storage=storage,
+            keys=ApiKeys(records.redis),
+            links=Links(records.redis),
+            reaper=reaper,
+            max_upload_bytes=settings.max_upload_bytes,
+            webhook_allow=allowed,
+            presign=settings.storage_presign,
+        )
     finally:
         stop.set()
         await asyncio.gather(*tasks, return_exceptions=True)

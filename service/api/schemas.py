@@ -328,6 +328,14 @@ def usage(job: Job) -> VideoUsage | None:
     )
 
 
+class VideoLink(BaseModel):
+    """A URL that needs no API key until it expires."""
+
+    object: Literal["video.link"] = "video.link"
+    url: str = Field(description="A path of this service, or the URL of the object store.")
+    expires_at: int = Field(description="Unix seconds.")
+
+
 class VideoList(Page):
     """One page of videos."""
 

@@ -26,6 +26,7 @@ FILES = f"{PREFIX}files"  # zset: id of an uploaded file by time of creation (µ
 STYLES = f"{PREFIX}styles"  # zset: id of a style that was learned, or is, by time of creation (µs)
 API_KEYS = f"{PREFIX}keys"  # zset: key id by time of creation (s)
 API_KEYS_USED = f"{PREFIX}keys:used"  # zset: key id by time of its last use (s)
+LINK_SECRET = f"{PREFIX}secret:links"  # string: what signed links are signed with
 WEBHOOKS = f"{PREFIX}webhooks"  # zset: id of an endpoint by time of creation (µs)
 DELIVERIES = f"{PREFIX}deliveries"  # zset: name of a delivery by the time at which it is due (ms)
 BELL = f"{PREFIX}events"  # pub/sub channel: the id of a job whose stream has grown
@@ -149,6 +150,11 @@ class QueueKeys:
     def workers(self) -> str:
         """zset: name of a worker that holds the model of this queue warm by time last seen (ms)."""
         return f"{PREFIX}queue:{self.name}:workers"
+
+    @property
+    def weights(self) -> str:
+        """string: the digest of the model's weights, as the worker has them that was the last to load them."""
+        return f"{PREFIX}queue:{self.name}:weights"
 
     @property
     def rq_list(self) -> str:

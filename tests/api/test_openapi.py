@@ -10,8 +10,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.api.app import create_app
 from service.api.error_codes import ERRORS
 from service.api.schemas import Problem, TextToVideoRequest, Video
+from service.settings import Settings
 
 Operation = tuple[str, str, dict[str, Any]]
 
@@ -27,6 +29,17 @@ def operations(document: dict[str, Any]) -> Iterator[Operation]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method, path, operation
+
+
+def test_the_document_says_where_keys_are_asked_for(app: FastAPI, settings: Settings) -> None:
+    guarded = create_app(settings.model_copy(update={"auth": "keys"})).openapi()
+    scheme = guarded["components"]["securitySchemes"]["apiKey"]
+
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    asks = {path: "security" in operation for _, path, operation in operations(guarded)}
+    assert asks["/v1/videos"] and asks["/v1/files"] and not asks["/livez"]
+    assert "open" in app.openapi()["components"]["securitySchemes"]["apiKey"]["description"]
+    assert not any("security" in operation for _, _, operation in operations(app.openapi()))
 
 
 def test_every_route_is_there(document: dict[str, Any]) -> None:
@@ -49,6 +62,7 @@ def test_every_route_is_there(document: dict[str, Any]) -> None:
         "DELETE /v1/videos/{video_id}",
         "POST /v1/videos/{video_id}/cancel",
         "GET /v1/videos/{video_id}/content",
+        "GET /v1/videos/{video_id}/link",
         "GET /v1/videos/{video_id}/events",
         "POST /v1/webhook_endpoints",
         "GET /v1/webhook_endpoints",

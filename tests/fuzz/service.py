@@ -1,5 +1,6 @@
 """A gateway on loopback, and a worker's side that soon ends every job, so that a fuzzer meets all states of a video."""
 
+import asyncio
 import contextlib
 import itertools
 import subprocess
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import redis
 
+from service.access.keys import ApiKeys
+from service.access.scopes import DEFAULT_SCOPES, Scope
 from service.api.app import create_app
+from service.jobs.connection import connect
 from service.jobs.contract import WorkerState
 from service.jobs.keys import QueueKeys
 from service.settings import Settings
@@ -32,20 +36,31 @@ def fuzz(url: str, *options: str, capture: bool = False) -> subprocess.Completed
 
 
 @contextlib.contextmanager
-def service_under_fuzz(settings: dict[str, object] | None = None) -> Iterator[str]:
-    """The address of a gateway whose videos come to an end."""
+def service_under_fuzz(*, keys: bool = False) -> Iterator[list[str]]:
+    """A gateway whose videos come to an end: its address, and the options that bring a key where it asks for `keys`."""
     with tempfile.TemporaryDirectory(prefix="lumiere-") as name:
         folder = Path(name)
         server = RedisServer(folder)
         server.start()
         card = write_card(folder / "model", {**CARD, "tasks": TASKS, "styles": ["watercolor"]})
-        options = {"redis_url": server.url, "data_dir": folder / "data", "model_dirs": [card], **(settings or {})}
+        options = {"redis_url": server.url, "data_dir": folder / "data", "model_dirs": [card]}
+        if keys:
+            options |= {"auth": "keys", "key_requests_per_minute": 0, "key_active_jobs": 0}
         chosen = Settings.model_validate(options)
         try:
             with listening(create_app(chosen)) as url, worker_side(chosen):
-                yield url
+                yield [url, "--header", asyncio.run(header_with_key(chosen))] if keys else [url]
         finally:
             server.stop()
+
+
+async def header_with_key(settings: Settings) -> str:
+    """`Authorization` with a key that may do all that the document describes."""
+    assert settings.redis_url is not None
+    redis = connect(settings.redis_url)
+    _, token = await ApiKeys(redis).create(scopes=[*DEFAULT_SCOPES, Scope.PRIORITY])
+    await redis.aclose()
+    return f"Authorization: Bearer {token}"
 
 
 @contextlib.contextmanager

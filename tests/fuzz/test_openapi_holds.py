@@ -8,10 +8,15 @@ from tests.fuzz.service import fuzz, service_under_fuzz
 
 
 @pytest.mark.timeout(600)
-def test_no_check_of_schemathesis_fails() -> None:
-    options = ("--phases", "examples,fuzzing,stateful", "--max-examples", "2", "--seed", "1", "--no-shrink")
-    with service_under_fuzz() as url:
-        done = fuzz(url, *options, capture=True)
+@pytest.mark.parametrize(
+    ("keys", "phases", "examples"),
+    [(False, "examples,fuzzing,stateful", "2"), (True, "examples,fuzzing", "1")],
+    ids=["open", "keys"],
+)
+def test_no_check_of_schemathesis_fails(keys: bool, phases: str, examples: str) -> None:
+    options = ("--phases", phases, "--max-examples", examples, "--seed", "1", "--no-shrink")
+    with service_under_fuzz(keys=keys) as (url, *key):
+        done = fuzz(url, *options, *key, capture=True)
 
     assert done.returncode == 0, done.stdout
     generated = re.search(r"(\d+) generated", done.stdout)

@@ -42,6 +42,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         ("STORAGE_URL", "s3://videos?endpoint=http://127.0.0.1:9", "no meaning"),
         ("STORAGE_ENDPOINT", "http://127.0.0.1:9", "LUMIERE_STORAGE_URL"),
         ("STORAGE_ENDPOINT", "127.0.0.1:9", "pattern"),
+        ("STORAGE_PRESIGN", "true", "LUMIERE_STORAGE_URL"),
         ("MAX_ATTEMPTS", "0", "greater than or equal to 1"),
         ("LEASE_SECONDS", "0.1", "greater than or equal to 0.5"),
         ("LEASE_SECONDS", "nan", "less than or equal to 600"),

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from service import storage as storage_module
@@ -50,6 +51,19 @@ async def test_objects_are_put_in_parts_and_read_by_range(storage: Storage, tmp_
         await read(storage, KEY)
     with pytest.raises(NotStored):
         await storage.size(KEY)
+
+
+async def test_a_presigned_url_needs_no_credentials_and_tells_the_type(storage: Storage, tmp_path: Path) -> None:
+    path = tmp_path / "made.mp4"
+    path.write_bytes(b"0123456789")
+    storage.put_file(path, KEY)
+
+    url = await storage.presigned(KEY, timedelta(minutes=1))
+    async with httpx.AsyncClient(trust_env=False) as client:
+        part = await client.get(url, headers={"Range": "bytes=2-4"})
+
+    assert (part.status_code, part.content) == (206, b"234")
+    assert part.headers["content-type"] == "video/mp4"
 
 
 async def test_the_sweeper_finds_what_nothing_points_to(
