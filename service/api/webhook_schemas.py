@@ -9,7 +9,9 @@ from service.api.schemas import RequestPart, Words
 from service.webhooks.deliveries import Delivery
 from service.webhooks.endpoints import Endpoint
 
-EventType = Literal["video.completed", "video.failed", "video.cancelled"]
+EventType = Literal[
+    "video.completed", "video.failed", "video.cancelled", "style.completed", "style.failed", "style.cancelled"
+]
 EventTypes = Annotated[list[EventType], Field(min_length=1, max_length=16)]
 Name = Annotated[Words, Field(max_length=200)]
 Url = Annotated[str, Field(max_length=2000, description="An https URL whose origin the operator has allowed.")]

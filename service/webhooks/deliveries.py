@@ -188,10 +188,11 @@ class Deliveries:
 
 def delivery_of(event: Mapping[str, str], endpoint: Endpoint) -> Delivery:
     created_at = int(event["created_ms"]) // 1000
+    subject = event.get("subject", event["job"])  # rows of earlier releases are all of videos
     return Delivery(
         event_id=event["id"],
         endpoint_id=endpoint.id,
         event_type=event["type"],
-        body=event_body(event["id"], event["type"], created_at, {"id": event["job"]}),
+        body=event_body(event["id"], event["type"], created_at, {"id": subject}),
         created_at=created_at,
     )

@@ -14,7 +14,6 @@ from service.jobs import keys
 from service.jobs.connection import redis_errors
 
 ENDPOINT_ID = re.compile(r"we_[a-z2-7]{26}")
-EVENT_TYPES = ("video.completed", "video.failed", "video.cancelled")
 MAX_ENDPOINTS = 100
 """Of one owner."""
 OLD_SECRET_SECONDS = 86_400

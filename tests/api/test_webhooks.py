@@ -1,6 +1,7 @@
 """Webhooks from the end of a job to a real receiver, read by OpenAI's own client."""
 
 import asyncio
+import io
 import json
 import threading
 import time
@@ -13,11 +14,12 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from service.settings import Settings
 from service.webhooks import deliveries as schedule
-from tests.api.gateway import Bench, write_card
+from tests.api.gateway import CARD, Bench, write_card
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -71,7 +73,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path, receiver: Receiver) -> Settings:
-    model = write_card(tmp_path / "model")
+    model = write_card(tmp_path / "model", {**CARD, "tasks": ["text-to-video", "stylize"]})
     return Settings(
         redis_url=redis_url, data_dir=tmp_path / "data", model_dirs=[model], webhook_allow=[receiver.origin, NOBODY]
     )
@@ -119,6 +121,21 @@ def test_the_end_of_a_video_is_told_and_verified(sdk: openai.OpenAI, bench: Benc
     time.sleep(1)
     assert len(receiver.got) == 2
     assert bench.redis.hget("lumiere:totals", "webhook delivered") == "2"
+
+
+def test_the_end_of_a_style_is_an_event_of_its_own(
+    sdk: openai.OpenAI, url: str, bench: Bench, receiver: Receiver
+) -> None:
+    endpoint = add(sdk, receiver, "video.completed", "style.completed")
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
+    files = {"image": ("style.png", picture.getvalue())}
+    style = httpx.post(f"{url}/v1/styles", data={"name": "mine"}, files=files, trust_env=False).json()
+    bench.complete(bench.claim(style["job"]), b"weights")
+
+    headers, body = receiver.wait(1)[0]
+    event: Any = sdk.webhooks.unwrap(body, headers, secret=endpoint.signing_secret)
+    assert (event.type, event.data.id) == ("style.completed", style["id"])
 
 
 def test_management_by_the_client(sdk: openai.OpenAI, receiver: Receiver) -> None:

@@ -1,4 +1,4 @@
-"""`/v1/webhook_endpoints`: who is told when a video has ended."""
+"""`/v1/webhook_endpoints`: who is told when the job of a video or a style has ended."""
 
 import secrets
 import time
@@ -77,8 +77,8 @@ def check(url: str, held: Resources) -> None:
 async def create_endpoint(
     asked: Annotated[WebhookEndpointRequest, Depends(json_body(WebhookEndpointRequest))], held: Held
 ) -> WebhookEndpointWithSecret:
-    """It is told of the videos of the same owner. Deliveries are signed after Standard Webhooks with the secret in this
-    answer, which is told only once.
+    """It is told of the videos and styles of the same owner. Deliveries are signed after Standard Webhooks with the
+    secret in this answer, which is told only once.
     """
     check(asked.url, held)
     try:
@@ -165,10 +165,11 @@ async def rotate_secret(
 async def test_endpoint(
     endpoint: Existing, asked: Annotated[WebhookTestRequest, Depends(json_body_or_none(WebhookTestRequest))], held: Held
 ) -> WebhookTestResult:
-    """Sends an event of a video that does not exist, once, now."""
+    """Sends an event of a video or style that does not exist, once, now."""
     check(endpoint.url, held)
     event_id = f"evt_test_{secrets.token_hex(12)}"
-    body = event_body(event_id, asked.event_type, int(time.time()), {"id": "video_test"})
+    kind, _, _ = asked.event_type.partition(".")
+    body = event_body(event_id, asked.event_type, int(time.time()), {"id": f"{kind}_test"})
     async with make_client() as client:
         try:
             status_code = await send(client, endpoint, event_id, body, held.webhook_allow)

@@ -194,6 +194,13 @@ local function book_attempt(id, what)
   count('device_ms', device_ms)
 end
 
+-- What the end of a job is the end of, for webhooks: a video, or the style that the job learns.
+local function subject(id)
+  local spec = cjson.decode((fields(id, 'spec')))
+  if spec.task == 'style' then return 'style', spec.options.style_id end
+  return 'video', id
+end
+
 -- The one way into a terminal state. `result` and `failure` are JSON texts or ''.
 local function finish(id, state, result, failure)
   local key, now = job_key(id), now_ms()
@@ -218,8 +225,10 @@ local function finish(id, state, result, failure)
   drop_preview(id)
   leave_queue(id)
   emit(id, 'state', extra)
+  local kind, subject_id = subject(id)
   redis.call('XADD', OUTBOX, 'MAXLEN', '~', OUTBOX_LENGTH, '*', 'id', 'evt_' .. string.sub(id, -26),
-    'type', 'video.' .. state, 'job', id, 'owner', (fields(id, 'owner')) or '', 'created_ms', text_ms(now))
+    'type', kind .. '.' .. state, 'job', id, 'subject', subject_id,
+    'owner', (fields(id, 'owner')) or '', 'created_ms', text_ms(now))
   redis.call('PEXPIRE', key, retention)
   redis.call('PEXPIRE', key .. ':events', math.min(retention, HOUR))  -- the record alone tells the end after that
   local idempotency = (fields(id, 'idempotency'))
