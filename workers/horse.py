@@ -121,14 +121,15 @@ def serve(connection: Connection) -> None:
     assert isinstance(setup, SetUp)
     started = time.monotonic()
     try:
-        runtime, models = load(setup)
+        runtime, cards = load(setup)
+        weights = tuple(digest_of_weights(card.folder) for card in cards.values())
         storage = Storage.open(setup.settings)
     except Exception as error:
         log.exception("the models cannot be loaded")
         connection.send(LoadFailed(f"{type(error).__name__}: {error}" if str(error) else repr(error)))
         return
     tell_memory(runtime, connection)
-    connection.send(Ready(models, runtime.device, runtime.dtype, time.monotonic() - started))
+    connection.send(Ready(tuple(cards), weights, runtime.device, runtime.dtype, time.monotonic() - started))
     line = Line(connection)
     while True:
         message = connection.recv()
@@ -143,11 +144,19 @@ def tell_memory(runtime: Runtime, connection: Connection) -> None:
         connection.send(memory)
 
 
-def load(setup: SetUp) -> tuple[Runtime, tuple[str, ...]]:
+def load(setup: SetUp) -> tuple[Runtime, Mapping[str, ModelCard]]:
     module, _, name = setup.runtime.partition(":")
     make: type[Runtime] = getattr(importlib.import_module(module), name)
     cards = read_catalogue(setup.settings.model_dirs)
-    return make(cards), tuple(cards)
+    return make(cards), cards
+
+
+def digest_of_weights(folder: Path) -> str:
+    """SHA-256 over the weights of a model folder, by file; its styles, which are none of the model itself, left out."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*/*.safetensors")):
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 class Line:

@@ -45,9 +45,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ready:
-    """From the horse: the models are loaded and warm."""
+    """From the horse: the models are loaded and warm. weights: the digest of each one's weights."""
 
     models: tuple[str, ...]
+    weights: tuple[str, ...]
     device: str
     dtype: str
     seconds: float

@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -70,6 +70,7 @@ class Supervisor(SimpleWorker):
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.info = WorkerInfo(name=name, state=WorkerState.LOADING, seen_seconds_ago=0)
         self.announced_at = float("-inf")
+        self.weights: Mapping[str, str] = {}
         # Not RQ's connection, whose time-outs are those of blocking pops.
         self.attempts = Attempts(connect_blocking(redis_url), JobPolicy.of(settings))
         self.storage = Storage.open(settings)
@@ -247,6 +248,7 @@ class Supervisor(SimpleWorker):
                         facts = {"models": ready.models, "device": f"{ready.device} {ready.dtype}"}
                         self.info = self.info.model_copy(update=facts)
                         self.queues = [self.queue_of(model) for model in ready.models]
+                        self.weights = dict(zip(ready.models, ready.weights, strict=True))
                         return None
                     case LoadFailed(reason):
                         return reason
@@ -282,6 +284,9 @@ class Supervisor(SimpleWorker):
         self.metrics.holds(self.horse.memory)
         try:
             self.attempts.announce(self.info)
+            if state is WorkerState.READY and self.weights:
+                self.attempts.tell_weights(self.weights)
+                self.weights = {}  # until they are loaded again
         except RedisUnavailable as error:
             log.warning("not announced: %s", error)
 

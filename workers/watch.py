@@ -227,10 +227,18 @@ def settle(job: Job, end: End, attempts: Attempts, storage: Storage, shutdown: S
         log.info("%s attempt %d: %s%s", job.id, job.attempt, end.ending, "" if accepted else ", but it was lost")
         break
     if not accepted or end.ending is Ending.NOTHING:
-        try:
+        remove_output(job, attempts, storage)
+
+
+def remove_output(job: Job, attempts: Attempts, storage: Storage) -> None:
+    """Deletes what a lost attempt has stored, unless another one may have its number: a Redis that was killed can come
+    back without its last second, and then gives it again. The sweeper deletes what is left.
+    """
+    try:
+        if attempts.superseded(job):
             storage.remove(output_key(job.spec.task, job.id, job.attempt))
-        except StorageError as error:
-            log.warning("%s attempt %d: its video stays behind: %s", job.id, job.attempt, error)
+    except (RedisUnavailable, StorageError) as error:
+        log.warning("%s attempt %d: its video stays behind: %s", job.id, job.attempt, error)
 
 
 def tell(job: Job, end: End, attempts: Attempts) -> bool:

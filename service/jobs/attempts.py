@@ -5,7 +5,7 @@ paused or cut off cannot change a job that was given to another.
 """
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -114,6 +114,12 @@ class Attempts:
         with redis_errors():
             return bool(self._release(args=[job.id, job.attempt]) == "done")
 
+    def superseded(self, job: Job) -> bool:
+        """Whether no attempt of this number can be the one that counts: there is a later one, or no such job."""
+        with redis_errors():
+            attempt = self.redis.hget(keys.job(job.id), "attempt")
+        return attempt is None or int(str(attempt)) > job.attempt
+
     def drop(self, attempt_name: str, queue: str) -> None:
         """Throws away what RQ carried under this name; the job itself, if there is one, is not touched."""
         with redis_errors():
@@ -154,6 +160,12 @@ class Attempts:
                     else:
                         pipeline.zrem(serving, worker.name)
                 pipeline.execute()
+
+    def tell_weights(self, digests: Mapping[str, str]) -> None:
+        """Tells which weights the models have that a worker has loaded."""
+        with redis_errors():
+            for model, digest in digests.items():
+                self.redis.set(keys.QueueKeys(self.policy.queue_of(model)).weights, digest)
 
     def depart(self, name: str) -> None:
         """Tells that a worker is gone."""

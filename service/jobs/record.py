@@ -269,6 +269,11 @@ class JobRecords:
         counts = await self.census(models)
         return {model: int(warm) for model, (*_, warm) in zip(models, counts, strict=True)}
 
+    async def weights_of(self, model: str) -> str:
+        """The digest of a model's weights, as workers have them; empty where none has ever loaded it."""
+        with redis_errors():
+            return str(await self.redis.get(keys.QueueKeys(self.policy.queue_of(model)).weights) or "")
+
     async def census(self, models: Sequence[str]) -> Sequence[Sequence[Any]]:
         """What waits and runs for each model; see census.lua."""
         with redis_errors():

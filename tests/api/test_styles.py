@@ -15,7 +15,7 @@ from service.jobs.retention import sweep
 from service.settings import Settings
 from service.storage import output_key
 from service.styles.records import StyleRecords
-from tests.api.gateway import CARD, Bench, write_card
+from tests.api.gateway import CARD, MODEL, Bench, write_card
 from tests.api.media import data_url, picture
 from tests.api.test_tasks import TASKS, spec_of, uploads
 
@@ -113,6 +113,18 @@ async def test_the_same_picture_is_learned_once(client: httpx.AsyncClient, bench
     await client.delete(f"/v1/styles/{twin['id']}")
     assert await stored_styles(bench) == []
     assert (await client.get("/v1/styles/mine")).status_code == 404
+
+
+async def test_what_was_learned_for_other_weights_is_learned_again(client: httpx.AsyncClient, bench: Bench) -> None:
+    bench.attempts.tell_weights({MODEL: "first"})
+    learn(bench, (await create(client)).json())
+    assert (await create(client, "twin")).json()["status"] == "completed"
+
+    bench.attempts.tell_weights({MODEL: "second"})
+
+    assert (await create(client, "again")).json()["status"] == "queued"
+    stale = await create(client)
+    assert (stale.status_code, stale.json()["code"]) == (409, "style_name_taken")
 
 
 async def test_a_deleted_style_cancels_its_job_and_does_not_come_back(client: httpx.AsyncClient, bench: Bench) -> None:

@@ -344,3 +344,24 @@ async def test_redispatch_repairs_what_rq_lost(records: JobRecords, attempts: At
     assert await records.redispatch() == 0
     assert attempts.claim(popped.id, 1, "zombie") is None, "whoever holds the old name comes too late"
     assert run(popped.id, attempts, 2).state is JobState.IN_PROGRESS
+
+
+async def test_an_attempt_whose_number_was_given_again_is_not_superseded(
+    records: JobRecords, attempts: Attempts, blocking: redis.Redis
+) -> None:
+    """As when a Redis was killed and came back without its last second: the claim is forgotten, not its worker."""
+    job_id = (await records.accept(example_spec())).job.id
+    before = blocking.hgetall(keys.job(job_id))
+    first = run(job_id, attempts)
+    assert not attempts.superseded(first)
+    blocking.hset(keys.job(job_id), mapping=dict(before))
+    blocking.zadd(QUEUE.waiting, {job_id: 1})
+    assert attempts.beat(first) is Verdict.LOST
+    second = run(job_id, attempts)
+    assert (second.attempt, first.attempt) == (1, 1)
+    assert not attempts.superseded(first), "both write to one path"
+    assert attempts.release(second)
+    assert run(job_id, attempts, 2).attempt == 2
+    assert attempts.superseded(first) and attempts.superseded(second)
+    blocking.delete(keys.job(job_id))
+    assert attempts.superseded(first)

@@ -11,13 +11,15 @@ JSON; the exit code tells.
 import argparse
 import json
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -156,11 +158,27 @@ class Soak:
         return None
 
 
+def run_on_a_copy(folder: Path, words: Sequence[str]) -> int:
+    """Runs this program on a copy of the code, and gives its exit code: parts that are restarted in the middle of a run
+    start with the code that they had before, whatever is edited meanwhile.
+    """
+    root = Path(__file__).parents[2]
+    for package in ("service", "workers", "tests", "model"):
+        unneeded = shutil.ignore_patterns("__pycache__", "*.safetensors", "images")
+        shutil.copytree(root / package, folder / package, ignore=unneeded)
+    command = [sys.executable, "-m", "tests.scaleout.soak", "--in-place", *words]
+    return subprocess.run(command, cwd=folder, check=False).returncode
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--in-place", action="store_true", help="run on this very code, not on a copy of it")
     arguments = parser.parse_args()
+    if not arguments.in_place:
+        with tempfile.TemporaryDirectory(prefix="lumiere-code-") as name:
+            sys.exit(run_on_a_copy(Path(name), sys.argv[1:]))
     with tempfile.TemporaryDirectory(prefix="lumiere-") as name:
         folder = Path(name)
         redis_server, s3 = RedisServer(folder), S3Server(folder)

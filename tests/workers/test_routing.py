@@ -1,6 +1,7 @@
 """Several models in one deployment: a job goes only to a worker that holds its model."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,23 @@ async def test_each_job_is_made_by_the_worker_that_holds_its_model(
         assert ended.state is JobState.COMPLETED
         assert made_by(workers[model], ended.worker)
         assert terminal_rows(job_id, blocking) == (1, 1)
+
+
+async def test_workers_tell_which_weights_their_models_have(
+    records: JobRecords, start_holding: StartHolding, tmp_path: Path
+) -> None:
+    assert await records.weights_of("fox") == ""
+    told = []
+    for content in (b"one", b"two"):
+        unet = write_model_folder(tmp_path / "fox", id="fox") / "unet"
+        unet.mkdir(exist_ok=True)
+        (unet / "diffusion_pytorch_model.safetensors").write_bytes(content)
+        worker = start_holding("fox")
+        await until(lambda told=worker: "ready on" in told.log.read_text())
+        worker.signal(signal.SIGTERM)
+        worker.wait()
+        told.append(await records.weights_of("fox"))
+    assert len(set(told)) == 2 and all(told)
 
 
 async def test_a_job_waits_for_a_worker_with_its_model(records: JobRecords, start_holding: StartHolding) -> None:

@@ -84,7 +84,8 @@ async def claimed(held: Resources, asked: StyleRequest, card: ModelCard, image: 
     Raises:
         ApiError: another style has the name.
     """
-    content = hashlib.sha256(json.dumps([card.id, image.sha256, asked.prompt, STEPS]).encode()).hexdigest()
+    weights = await in_time(held.records.weights_of(card.id))  # a style fits these alone
+    content = hashlib.sha256(json.dumps([card.id, weights, image.sha256, asked.prompt, STEPS]).encode()).hexdigest()
     while True:
         style, fresh = await in_time(
             held.styles.claim(name=asked.name, model=card.id, prompt=asked.prompt, content=content)
