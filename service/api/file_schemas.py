@@ -45,11 +45,8 @@ class File(BaseModel):
         return cls(**record.model_dump(exclude={"owner"}))
 
 
-class FileList(Page):
+class FileList(Page[File]):
     """One page of files."""
-
-    object: Literal["list"] = "list"
-    data: list[File]
 
 
 class FileDeleted(BaseModel):

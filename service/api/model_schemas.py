@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, Field
 
+from service.api.paging import Listing
 from service.jobs.models import ModelCard
 
 
@@ -56,6 +57,5 @@ class Model(BaseModel):
         )
 
 
-class ModelList(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[Model]
+class ModelList(Listing[Model]):
+    pass

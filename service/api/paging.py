@@ -1,27 +1,36 @@
-"""A page of a list in the shape of OpenAI's lists: the items, the ids at its ends, and whether more lie behind it."""
+"""Lists in the shape of OpenAI's: whole, or a page with the ids at its ends and whether more lie behind it."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-
-class Item(Protocol):
-    id: str
+T = TypeVar("T")
 
 
-class Page(BaseModel):
-    """What all pages have beside their `data`; the next one begins behind `last_id` (`?after=`)."""
+class Listing(BaseModel, Generic[T]):
+    """All that there are."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+
+
+class Page(Listing[T], Generic[T]):
+    """One page; the next one begins behind `last_id` (`?after=`)."""
 
     first_id: str | None
     last_id: str | None
     has_more: bool
 
 
-Listed = TypeVar("Listed", bound=Page)
+class Item(Protocol):
+    id: str
 
 
-def page_of(kind: type[Listed], items: Sequence[Item], limit: int) -> Listed:
+P = TypeVar("P", bound=Page[Any])
+
+
+def page_of(kind: type[P], items: Sequence[Item], limit: int) -> P:
     """The first `limit` of the items, of which there may be one more as a sign that there are more."""
     data = list(items[:limit])
     return kind.model_validate(

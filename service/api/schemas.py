@@ -336,11 +336,8 @@ class VideoLink(BaseModel):
     expires_at: int = Field(description="Unix seconds.")
 
 
-class VideoList(Page):
+class VideoList(Page[Video]):
     """One page of videos."""
-
-    object: Literal["list"] = "list"
-    data: list[Video]
 
 
 class VideoDeleted(BaseModel):

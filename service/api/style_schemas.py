@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field
 
 from service.api.media_input import ImageMedia
+from service.api.paging import Listing
 from service.api.schemas import RequestPart, Text, VideoError
 from service.jobs.contract import Job, JobState
 from service.styles.records import StyleRecord
@@ -83,9 +84,8 @@ def state_of(style: StyleRecord, job: Job | None, now: float) -> JobState:
     return JobState.QUEUED if not style.job and now - style.created_at < PENDING_SECONDS else JobState.FAILED
 
 
-class StyleList(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[Style]
+class StyleList(Listing[Style]):
+    pass
 
 
 class StyleDeleted(BaseModel):

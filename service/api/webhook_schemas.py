@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from service.api.paging import Page
+from service.api.paging import Listing, Page
 from service.api.schemas import RequestPart, Words
 from service.webhooks.deliveries import Delivery
 from service.webhooks.endpoints import Endpoint
@@ -72,9 +72,8 @@ def shown(endpoint: Endpoint) -> dict[str, object]:
     return {**fields, "event_types": list(endpoint.event_types), "signing_secret_hint": hint}
 
 
-class WebhookEndpointList(Page):
-    object: Literal["list"] = "list"
-    data: list[WebhookEndpoint]
+class WebhookEndpointList(Page[WebhookEndpoint]):
+    pass
 
 
 class WebhookEndpointDeleted(BaseModel):
@@ -112,6 +111,5 @@ class WebhookDelivery(BaseModel):
         return cls.model_validate(fields)
 
 
-class WebhookDeliveryList(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[WebhookDelivery]
+class WebhookDeliveryList(Listing[WebhookDelivery]):
+    pass
