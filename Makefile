@@ -15,7 +15,7 @@ export PROMPT
 SET_UP = $(if $(PYTHON),,echo "lumiere needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1;) \
 	$(PYTHON) service/stack/environment.py
 
-.PHONY: help setup setup-dev demo serve test lint format types imports fuzz containers soak docs clean
+.PHONY: help setup setup-dev demo serve test lint format types imports fuzz containers images soak docs clean
 
 help:
 	@echo "make demo [PROMPT=...]  make a video: prompt -> HTTP -> Redis -> worker -> lumiere-demo.mp4"
@@ -23,6 +23,7 @@ help:
 	@echo "make test               run every test (JOBS=2: in so many processes)"
 	@echo "make fuzz               hold the gateway to its OpenAPI document with schemathesis, some 10,000 requests"
 	@echo "make containers         check Dockerfiles and Helm chart, with tools in an environment of their own"
+	@echo "make images             run the Dockerfiles' install steps in clean environments, without Docker"
 	@echo "make soak               kill and restart parts of a deployment under load (SECONDS=300)"
 	@echo "make docs               build the documentation site into runs/site"
 	@echo "make lint | format | types | imports | clean"
@@ -69,6 +70,9 @@ runs/containers/bin/hadolint:
 
 containers: runs/containers/bin/hadolint
 	@PATH="$(CURDIR)/runs/containers/bin:$$PATH" GOTOOLCHAIN=local runs/containers/bin/python -m tests.containers.check
+
+images: setup-dev
+	@.venv/bin/python -m tests.containers.images
 
 SECONDS ?= 300
 soak: setup-dev

@@ -38,6 +38,19 @@ CHOICES: dict[str, dict[str, Any]] = {
             "image": {"tag": "9"},
         },
         "worker": {
+            "pools": [
+                {"name": "small", "folders": ["/models/a"], "ids": ["a"]},
+                {
+                    "name": "large",
+                    "folders": ["/models/a", "/models/b"],
+                    "ids": ["a", "b"],
+                    "replicas": 2,
+                    "maxReplicas": 3,
+                    "batchSize": 8,
+                    "resources": {"limits": {"nvidia.com/gpu": 2}},
+                    "nodeSelector": {"gpu": "h200"},
+                },
+            ],
             "runtimeClassName": "nvidia",
             "nodeSelector": {"gpu": "h200"},
             "affinity": {"nodeAffinity": {}},

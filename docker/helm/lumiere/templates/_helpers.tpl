@@ -14,6 +14,11 @@ app.kubernetes.io/name: lumiere
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The end of the names of a pool of workers: -worker, or -worker-NAME. */}}
+{{- define "lumiere.worker" -}}
+-worker{{ with . }}-{{ . }}{{ end }}
+{{- end }}
+
 {{/* What gateways and workers are told alike. */}}
 {{- define "lumiere.environment" -}}
 - name: LUMIERE_QUEUE_NAME
@@ -23,10 +28,6 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if .Values.storage.endpoint }}
 - name: LUMIERE_STORAGE_ENDPOINT
   value: {{ .Values.storage.endpoint | quote }}
-{{- end }}
-{{- if .Values.models.folders }}
-- name: LUMIERE_MODEL_DIRS
-  value: {{ join ":" .Values.models.folders | quote }}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 - name: {{ $name }}
