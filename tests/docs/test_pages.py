@@ -56,6 +56,13 @@ def settings_table() -> dict[str, str]:
     return dict(re.findall(r"^\| `(LUMIERE_\w+)` \| (.*?) \|", text, re.MULTILINE))
 
 
+def written(default: object) -> str:
+    """A default as one writes it into the environment."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
 def test_every_setting_is_documented_with_its_default() -> None:
     table = settings_table()
 
@@ -63,7 +70,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     for field, info in Settings.model_fields.items():
         if info.default_factory is None and info.default is not None:
             shown = table[f"{ENV_PREFIX}{field.upper()}"].strip("`")
-            assert shown == (f"{info.default:g}" if isinstance(info.default, float) else str(info.default)), field
+            assert shown == written(info.default), field
 
 
 def command_names() -> set[str]:
