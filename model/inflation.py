@@ -21,7 +21,8 @@ class ClipContext(NamedTuple):
     """What the temporal layers know about the clips in a batch besides their features.
 
     videos: number of clips b folded into the batch.
-    motion: (b, e) embedding of noise level and text, or None for a network without temporal conditioning.
+    motion: (b, t, e) embedding of noise level, text and moment at full temporal resolution, or None for a network
+        without temporal conditioning.
     frame_interval: (b, 1) or (1, 1), distance between two frames at full temporal resolution, in native frame
         intervals.
     """
@@ -39,11 +40,6 @@ def over_time(frames: Tensor, videos: int) -> Tensor:
 def over_frames(clip: Tensor, height: int) -> Tensor:
     """`b c t (h w)` -> `(b t) c h w`; a view when `clip` is channels_last."""
     return rearrange(clip, "b c t (h w) -> (b t) c h w", h=height)
-
-
-def per_frame(rows: Tensor, frames: int) -> Tensor:
-    """One row per video -> one row per frame; the row of a single video is left to broadcast."""
-    return rows if rows.shape[0] == 1 else rows.repeat_interleave(frames, 0)
 
 
 def repeat_ends(clip: Tensor, frames: int) -> Tensor:
@@ -85,10 +81,14 @@ class TimeConv(nn.Conv2d):
 
 
 class Modulation(nn.Module):
-    """Scale and shift by the motion embedding (FiLM), the identity when fresh; see `STUNet.temporal_conditioning`."""
+    """Scale and shift by the motion embedding (FiLM), the identity when fresh; see `STUNet.temporal_conditioning`.
 
-    def __init__(self, embedding_dim: int, channels: int) -> None:
+    frame_spacing: temporal downsampling in front of its level.
+    """
+
+    def __init__(self, embedding_dim: int, channels: int, frame_spacing: int) -> None:
         super().__init__()
+        self.frame_spacing = frame_spacing
         self.proj = nn.Linear(embedding_dim, 2 * channels)
         self.reset_to_identity()
 
@@ -96,40 +96,9 @@ class Modulation(nn.Module):
         zero(self.proj)
 
     def forward(self, motion: Tensor) -> tuple[Tensor, Tensor]:
-        """(b, e) -> two (b, c): factor and shift."""
-        scale, shift = self.proj(motion).chunk(2, dim=-1)
+        """(b, t, e) -> two (b, ceil(t / frame_spacing), c): factor and shift."""
+        scale, shift = self.proj(motion[:, :: self.frame_spacing]).chunk(2, dim=-1)
         return 1 + scale, shift
-
-
-class TemporalConvBlock(nn.Module):
-    """Convolution-based inflation block (fig. 4b): a factorised (2+1)D convolution beside the frozen layers' output.
-
-    x + Linear(act(norm(Conv1D_t(act(norm(Conv2D(x))))))); the last layer starts at zero.
-    """
-
-    def __init__(self, channels: int, hidden: int, groups: int, kernel: int, embedding_dim: int | None) -> None:
-        super().__init__()
-        self.conv_space = nn.Conv2d(channels, hidden, 3, padding=1)
-        self.norm_space = nn.GroupNorm(groups, hidden)
-        self.conv_time = TimeConv(hidden, hidden, kernel)
-        self.norm_time = nn.GroupNorm(groups, hidden)
-        self.modulation = Modulation(embedding_dim, hidden) if embedding_dim else None
-        self.proj_out = nn.Conv2d(hidden, channels, 1)
-        self.reset_to_identity()
-
-    def reset_to_identity(self) -> None:
-        zero(self.proj_out)
-
-    def forward(self, x: Tensor, clip: ClipContext) -> Tensor:
-        height = x.shape[2]
-        y = F.silu(self.norm_space(self.conv_space(x)))  # (b t) c' h w
-        y = over_frames(self.conv_time(over_time(y, clip.videos)), height)
-        y = self.norm_time(y)
-        if self.modulation is not None:
-            scale, shift = self.modulation(clip.motion)
-            frames = x.shape[0] // clip.videos
-            y = torch.addcmul(per_frame(shift, frames)[:, :, None, None], y, per_frame(scale, frames)[:, :, None, None])
-        return x + self.proj_out(F.silu(y))
 
 
 def time_code(times: Tensor, channels: int) -> Tensor:
@@ -165,6 +134,49 @@ class PlaceCode(nn.Module):
         )
         places = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=-1)
         return self.proj(rearrange(places, "h w c -> (h w) c"))
+
+
+class TemporalConvBlock(nn.Module):
+    """Convolution-based inflation block (fig. 4b): a factorised (2+1)D convolution beside the frozen layers' output.
+
+    x + Linear(act(norm(Conv1D_t(act(norm(Conv2D(x))))))); the last layer starts at zero. frame_spacing, embedding_dim,
+    places: as in `TemporalAttentionBlock`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        groups: int,
+        kernel: int,
+        frame_spacing: int,
+        embedding_dim: int | None,
+        places: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv_space = nn.Conv2d(channels, hidden, 3, padding=1)
+        self.norm_space = nn.GroupNorm(groups, hidden)
+        self.conv_time = TimeConv(hidden, hidden, kernel)
+        self.norm_time = nn.GroupNorm(groups, hidden)
+        self.place = PlaceCode(hidden) if places else None
+        self.modulation = Modulation(embedding_dim, hidden, frame_spacing) if embedding_dim else None
+        self.proj_out = nn.Conv2d(hidden, channels, 1)
+        self.reset_to_identity()
+
+    def reset_to_identity(self) -> None:
+        zero(self.proj_out)
+
+    def forward(self, x: Tensor, clip: ClipContext) -> Tensor:
+        height, width = x.shape[2:]
+        y = F.silu(self.norm_space(self.conv_space(x)))  # (b t) c' h w
+        y = over_frames(self.conv_time(over_time(y, clip.videos)), height)
+        y = self.norm_time(y)
+        if self.place is not None:
+            y = y + rearrange(self.place(height, width), "(h w) c -> c h w", h=height)
+        if self.modulation is not None:
+            scale, shift = (rearrange(rows, "b t c -> (b t) c 1 1") for rows in self.modulation(clip.motion))
+            y = torch.addcmul(shift, y, scale)
+        return x + self.proj_out(F.silu(y))
 
 
 class TemporalTransformerLayer(nn.Module):
@@ -210,7 +222,7 @@ class TemporalAttentionBlock(nn.Module):
         self.frame_spacing = frame_spacing
         self.norm = nn.LayerNorm(channels)
         self.place = PlaceCode(channels) if places else None
-        self.modulation = Modulation(embedding_dim, channels) if embedding_dim else None
+        self.modulation = Modulation(embedding_dim, channels, frame_spacing) if embedding_dim else None
         self.layers = nn.ModuleList(TemporalTransformerLayer(channels, heads) for _ in range(depth))
         self.proj_out = nn.Linear(channels, channels)
         self.reset_to_identity()
@@ -221,13 +233,13 @@ class TemporalAttentionBlock(nn.Module):
     def forward(self, x: Tensor, clip: ClipContext) -> Tensor:
         height, width, channels = x.shape[2], x.shape[3], x.shape[1]
         y = self.norm(rearrange(x, "(b t) c h w -> b (h w) t c", b=clip.videos))
-        if self.modulation is not None:
-            scale, shift = self.modulation(clip.motion)
-            y = torch.addcmul(shift[:, None, None], y, scale[:, None, None])
         times = torch.arange(y.shape[2], device=x.device) * self.frame_spacing * clip.frame_interval  # (b, t) or (1, t)
         y = y + time_code(times, channels)[:, None].to(y.dtype)
         if self.place is not None:
             y = y + self.place(height, width)[:, None]
+        if self.modulation is not None:
+            scale, shift = self.modulation(clip.motion)
+            y = torch.addcmul(shift[:, None], y, scale[:, None])
         tokens = rearrange(y, "b s t c -> (b s) t c")
         for layer in self.layers:
             tokens = layer(tokens)
@@ -294,6 +306,29 @@ class TextPooling(nn.Module):
         scores = rearrange(self.to_scores(text), "b l heads -> b heads l")
         weights = (scores if mask is None else scores + mask).softmax(dim=-1)
         return self.proj(rearrange(weights @ text, "b heads c -> b (heads c)"))
+
+
+class MotionEmbedding(nn.Module):
+    """What moves how at which moment: a product of word and moment, which a sum of codes is not.
+
+    The pooled text is normalised: unchecked it grows until no moment can flip what it gates.
+    """
+
+    def __init__(self, text_dim: int, condition_dim: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.text = TextPooling(text_dim, embedding_dim)
+        self.norm_text = nn.LayerNorm(embedding_dim)
+        self.noise = nn.Linear(condition_dim, embedding_dim)
+        self.moment = nn.Linear(embedding_dim, embedding_dim)
+        self.mix = nn.Linear(embedding_dim, embedding_dim)
+
+    def forward(self, condition: Tensor, text: Tensor, mask: Tensor | None, times: Tensor) -> Tensor:
+        """condition: (b, d), the image model's. text: (b, l, c). mask: additive, (b, 1, l), or None. times: (b, t) or
+        (1, t), in native frame intervals. Returns (b, t, e).
+        """
+        of_video = self.noise(condition) + self.norm_text(self.text(text, mask))
+        of_moment = self.moment(time_code(times, self.moment.in_features).to(of_video.dtype))
+        return F.silu(self.mix(F.silu(of_video[:, None] + of_moment)))
 
 
 class KnownInput(nn.Conv2d):

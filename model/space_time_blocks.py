@@ -19,7 +19,7 @@ from diffusers.models.upsampling import Upsample2D
 from einops import rearrange
 from torch import Tensor, nn
 
-from model.inflation import ClipContext, per_frame
+from model.inflation import ClipContext
 
 SUPPORTED_BLOCKS = {
     "DownBlock2D",
@@ -84,6 +84,11 @@ class Conditioning(NamedTuple):
         frames = self.frames_in(x)
         mask = None if self.text_mask is None else self.text_mask.repeat_interleave(frames, 0)
         return map_tensors(lambda rows: rows.repeat_interleave(frames, 0), self.text), mask
+
+
+def per_frame(rows: Tensor, frames: int) -> Tensor:
+    """One row per video -> one row per frame; the row of a single video is left to broadcast."""
+    return rows if rows.shape[0] == 1 else rows.repeat_interleave(frames, 0)
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], nested: Any) -> Any:

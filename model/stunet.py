@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from diffusers import ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention import BasicTransformerBlock
@@ -27,11 +26,11 @@ from torch import Tensor, nn
 from model.inflation import (
     ClipContext,
     KnownInput,
+    MotionEmbedding,
     TemporalAttentionBlock,
     TemporalConvBlock,
     TemporalDownsample,
     TemporalUpsample,
-    TextPooling,
 )
 from model.space_time_blocks import (
     Conditioning,
@@ -76,9 +75,9 @@ class STUNet(UNet2DConditionModel):
         norms.
     temporal_attention_depth: transformer layers in each temporal attention block, which only the coarsest level has.
     temporal_head_dim: width of their heads, where it divides the level's.
-    temporal_conditioning: our addition, off as in the paper: temporal blocks are modulated by noise level and pooled
-        text. The frozen image layers have learned no words of motion; this hands the text to the layers that can.
-    temporal_places: our addition, off as in the paper: temporal attention is told where in the frame it looks. A path
+    temporal_conditioning: our addition, off as in the paper: temporal blocks are modulated by noise level, pooled text
+        and moment. The frozen image layers have learned no words of motion; this hands the text to the layers that can.
+    temporal_places: our addition, off as in the paper: temporal blocks are told where in the frame they look. A path
         across the frame is a matter of place and time; a small image model's features hardly tell places apart.
     known_channels: channels that follow those of the noisy clip in the input and tell what is known of it (section
     4.2).
@@ -121,22 +120,20 @@ class STUNet(UNet2DConditionModel):
             embedding_dim = self.time_embedding.linear_2.out_features
             text_dim = config.cross_attention_dim
             text_dim = text_dim if isinstance(text_dim, int) else text_dim[0]
-            self.temporal_embedding_noise = nn.Linear(self.time_embedding_width, embedding_dim)
-            self.temporal_embedding_text = TextPooling(text_dim, embedding_dim)
+            self.temporal_embedding_motion = MotionEmbedding(text_dim, self.time_embedding_width, embedding_dim)
 
         if known_channels:
             self.temporal_embedding_known = KnownInput(known_channels, widths[0])
 
         def temporal_block(level: int) -> nn.Module:
-            width = widths[level]
+            width, spacing = widths[level], math.prod(factors[:level])
             if level == coarsest:
                 heads = width // math.gcd(width, temporal_head_dim)
-                spacing = math.prod(factors)
                 depth = temporal_attention_depth
                 return TemporalAttentionBlock(width, heads, depth, spacing, embedding_dim, temporal_places)
             groups = math.gcd(width, config.norm_num_groups or 32)
             hidden = max(1, round(width * temporal_hidden_ratio / groups)) * groups
-            return TemporalConvBlock(width, hidden, groups, temporal_kernel, embedding_dim)
+            return TemporalConvBlock(width, hidden, groups, temporal_kernel, spacing, embedding_dim, temporal_places)
 
         for level, block in enumerate(self.down_blocks):
             resample = None
@@ -309,11 +306,12 @@ class STUNet(UNet2DConditionModel):
             sample, timestep, encoder_hidden_states, class_labels, timestep_cond, added_cond_kwargs
         )
         text = self.process_encoder_hidden_states(encoder_hidden_states, added_cond_kwargs)
+        interval = torch.as_tensor(frame_interval, dtype=torch.float32, device=sample.device).reshape(-1, 1)
         motion = None
         if self.config.temporal_conditioning:
             tokens = text if isinstance(text, Tensor) else text[0]
-            motion = F.silu(self.temporal_embedding_noise(embedding) + self.temporal_embedding_text(tokens, mask))
-        interval = torch.as_tensor(frame_interval, dtype=torch.float32, device=sample.device).reshape(-1, 1)
+            times = torch.arange(sample.shape[2], device=sample.device) * interval
+            motion = self.temporal_embedding_motion(embedding, tokens, mask, times)
         clip = ClipContext(videos, motion, interval)
         cond = Conditioning(embedding, text, mask, cross_attention_kwargs or {}, self.folds_text, clip)
 

@@ -224,6 +224,49 @@ class TestTrained:
 
         assert ((everywhere - everywhere[:, :, :1, :1]).abs().max() > 1e-3) == places
 
+    @pytest.mark.parametrize("places", [False, True])
+    def test_convolutions_over_time_tell_places_apart_only_if_told_them(self, places):
+        block = small_model(temporal_places=places).down_blocks[0].temporal_blocks[0]
+        flat = torch.randn(6, 16, 1, 1, generator=torch.Generator().manual_seed(6)).expand(-1, -1, 8, 8)
+        clip = ClipContext(videos=1, motion=None, frame_interval=torch.ones(1, 1))
+
+        with torch.no_grad():
+            inside = block(flat, clip)[:, :, 2:-2, 2:-2]  # the zeros around the frame reach one place in
+
+        assert ((inside - inside[:, :, :1, :1]).abs().max() > 1e-3) == places
+
+    @pytest.mark.parametrize("conditioning", [False, True])
+    def test_convolutions_over_time_tell_moments_apart_only_if_told_them(self, conditioning):
+        model = small_model(temporal_conditioning=conditioning)
+        blocks = [block for level in model.down_blocks[:-1] for block in level.temporal_blocks]
+        moments = torch.randn(1, 8, model.time_embedding_width, generator=torch.Generator().manual_seed(7))
+        for block in blocks:
+            channels = block.proj_out.out_channels
+            spacing = block.modulation.frame_spacing if conditioning else 1
+            still = torch.randn(1, channels, 8, 8, generator=torch.Generator().manual_seed(8)).expand(
+                8 // spacing, -1, -1, -1
+            )
+            clip = ClipContext(videos=1, motion=moments if conditioning else None, frame_interval=torch.ones(1, 1))
+
+            with torch.no_grad():
+                frames = block(still, clip)
+
+            assert ((frames - frames[:1]).abs().max() > 1e-3) == conditioning
+
+    def test_moments_are_told_in_native_frame_intervals(self):
+        """Every third frame of a clip is embedded as it is among all frames."""
+        embed = small_model(temporal_conditioning=True).temporal_embedding_motion
+        generator = torch.Generator().manual_seed(9)
+        condition = torch.randn(2, embed.noise.in_features, generator=generator)
+        text = torch.randn(2, 5, embed.text.norm.normalized_shape[0], generator=generator)
+
+        with torch.no_grad():
+            every = embed(condition, text, None, torch.arange(10)[None])
+            third = embed(condition, text, None, 3 * torch.arange(4)[None])
+
+        torch.testing.assert_close(third, every[:, ::3])
+        assert (every[:, 1:] - every[:, :1]).abs().amax((0, 2)).min() > 1e-4
+
     def test_norms_take_their_statistics_per_frame(self):
         """A frame's own (2+1)D branch, with the convolution over time silenced but for its centre, depends on that
         frame alone: statistics over the clip would make temporal windows disagree by construction.
