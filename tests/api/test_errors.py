@@ -168,7 +168,7 @@ OF_WEBHOOKS = {"webhook_unreachable"}
 """Provoked in test_webhooks, with a gateway that may send some."""
 OF_STYLES = {"style_not_found", "style_name_taken", "style_not_ready"}
 """Provoked in test_styles."""
-OF_KEYS = {"invalid_api_key", "missing_scope", "quota_exceeded", "too_many_jobs"}
+OF_KEYS = {"invalid_api_key", "invalid_link", "missing_scope", "quota_exceeded", "too_many_jobs"}
 """Provoked in tests/access, with a gateway that asks for keys."""
 
 
