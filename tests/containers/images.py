@@ -1,6 +1,6 @@
 """Does what the Dockerfiles do, without Docker: `make images`, or
 
-    python -m tests.containers.images gateway worker
+    python -m tests.containers.images --image gateway
 
 For each image, in a clean virtual environment and a folder of its own: files are copied as COPY says, `pip install` is
 run as RUN says, with the pinned constraints, and the image's command is started as far as it goes without a network:
@@ -27,6 +27,7 @@ from typing import NamedTuple
 from service.stack.serve import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ("gateway", "worker")
 START_SECONDS = 120.0
 
 
@@ -148,8 +149,9 @@ class Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", nargs="*", default=["gateway", "worker"], choices=["gateway", "worker"])
-    for name in parser.parse_args().images:
+    parser.add_argument("--image", choices=IMAGES, help="only this one")
+    only = parser.parse_args().image
+    for name in [only] if only else IMAGES:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="lumiere-image-") as folder:
             image = Image(name, Path(folder))
