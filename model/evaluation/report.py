@@ -43,7 +43,7 @@ class Evaluation:
 def held_out_prompts(n: int, seed: int, split: str = "held-out") -> list[Caption]:
     """Prompts of combinations that training never draws; every prompt names subject, colour, setting and motion."""
     scenes = sample_scenes(n, torch.Generator().manual_seed(seed), split=split, plain_share=1.0)  # type: ignore[arg-type]
-    return captions(scenes, random.Random(seed), omit=False)
+    return captions(scenes, random.Random(seed), open_share=0.0)
 
 
 def evaluate(

@@ -10,11 +10,12 @@ import typer
 from model.finetune.__main__ import clips
 from model.training.assemble import assemble
 from model.training.conditioned import ConditionedConfig, train_conditioned_model
-from model.training.image_model import ImageModelConfig, train_image_model
+from model.training.image_model import ImageModelConfig, load_text_encoder, train_image_model
 from model.training.session import Schedule
 from model.training.styles import WORLD_STYLES, StyleConfig, train_style
 from model.training.super_resolution import SuperResolutionConfig, train_super_resolution
 from model.training.text_encoder import TextEncoderConfig, train_text_encoder
+from model.training.usual_colours import teach_usual_colours
 from model.training.video_model import VideoModelConfig, train_video_model
 
 app = typer.Typer(
@@ -46,6 +47,13 @@ def text(folder: Folder = RUN, scale: Scale = 1.0) -> None:
     config = TextEncoderConfig()
     accuracy = train_text_encoder(replace(config, steps=max(1, round(config.steps * scale))), folder)
     print("read off unseen captions:", {name: round(share, 4) for name, share in accuracy.items()})
+
+
+@app.command(name="usual-colours")
+def usual_colours(folder: Folder = RUN, scale: Scale = 1.0) -> None:
+    """For a text encoder trained before captions left usual colours unsaid: teaches it them, and nothing else."""
+    encoder, tokenizer = load_text_encoder(folder)
+    teach_usual_colours(encoder, tokenizer, max(1, round(500 * scale))).save_pretrained(folder / "text_encoder")
 
 
 @app.command()

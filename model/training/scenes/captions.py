@@ -270,6 +270,24 @@ STYLE_PHRASES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
+USUAL_COLOURS = {
+    "ball": "red",
+    "cube": "blue",
+    "star": "yellow",
+    "heart": "red",
+    "balloon": "red",
+    "boat": "white",
+    "fish": "orange",
+    "bird": "blue",
+    "rocket": "white",
+    "car": "red",
+    "knight": "white",
+    "butterfly": "orange",
+}
+"""What a subject has of which no colour is named."""
+OPEN_SHARE = 0.06
+
+
 @dataclass(frozen=True)
 class Caption:
     """A sentence and what it says: attribute names to values, without those it leaves open."""
@@ -278,17 +296,22 @@ class Caption:
     says: dict[str, str]
 
 
-def caption(named: dict[str, str], rng: random.Random, omit: bool = True) -> Caption:
-    """A sentence for a scene given by attribute names; with `omit`, now and then leaves an attribute out."""
+def caption(named: dict[str, str], rng: random.Random, open_share: float = OPEN_SHARE) -> Caption:
+    """A sentence for a scene given by attribute names. Setting and motion are each left open in `open_share` of all
+    sentences; the usual colour is not mentioned in five times as many.
+    """
     says = dict(named)
-    drop = {name for name in ("colour", "setting", "motion") if omit and rng.random() < 0.06}
-    if named["style"] == "melting gold":
-        drop.add("colour")
-    for name in drop:
-        del says[name]
+    for name in ("setting", "motion"):
+        if rng.random() < open_share:
+            del says[name]
+    of_gold = named["style"] == "melting gold"
+    if of_gold:
+        del says["colour"]
+    usual = named["colour"] == USUAL_COLOURS[named["subject"]]
+    names_colour = not of_gold and not (usual and rng.random() < 5 * open_share)
 
     noun = rng.choice(SUBJECT_NAMES[named["subject"]])
-    if "colour" in says:
+    if names_colour:
         noun = f"{rng.choice(COLOUR_NAMES[named['colour']])} {noun}"
     noun = f"{_article(noun, rng)} {noun}".strip()
     motion = _motion(named, says, rng)
@@ -308,8 +331,8 @@ def caption(named: dict[str, str], rng: random.Random, omit: bool = True) -> Cap
     return Caption(text, says)
 
 
-def captions(scenes: Scenes, rng: random.Random, omit: bool = True) -> list[Caption]:
-    return [caption(scenes.names(i), rng, omit) for i in range(len(scenes))]
+def captions(scenes: Scenes, rng: random.Random, open_share: float = OPEN_SHARE) -> list[Caption]:
+    return [caption(scenes.names(i), rng, open_share) for i in range(len(scenes))]
 
 
 def _motion(named: dict[str, str], says: dict[str, str], rng: random.Random) -> str:
