@@ -139,19 +139,23 @@ def t5_parts(folder: Path) -> tuple[T5Tokenizer, T5EncoderModel]:
     return tokenizer, T5EncoderModel(config).eval()
 
 
+def thresholding_scheduler() -> DDPMScheduler:
+    return DDPMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        variance_type="learned_range",
+        thresholding=True,
+        dynamic_thresholding_ratio=0.95,
+        sample_max_value=1.5,
+    )
+
+
 def deepfloyd_if_1(scratch: Path) -> DiffusionPipeline:
     tokenizer, text_encoder = t5_parts(scratch)
     return IFPipeline(
         tokenizer=tokenizer,
         text_encoder=text_encoder,
         unet=image_unet("if1"),
-        scheduler=DDPMScheduler(
-            beta_schedule="squaredcos_cap_v2",
-            variance_type="learned_range",
-            thresholding=True,
-            dynamic_thresholding_ratio=0.95,
-            sample_max_value=1.5,
-        ),
+        scheduler=thresholding_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         watermarker=None,
@@ -167,13 +171,7 @@ def deepfloyd_if_2(scratch: Path) -> DiffusionPipeline:
         tokenizer=tokenizer,
         text_encoder=text_encoder,
         unet=unet,
-        scheduler=DDPMScheduler(
-            beta_schedule="squaredcos_cap_v2",
-            variance_type="learned_range",
-            thresholding=True,
-            dynamic_thresholding_ratio=0.95,
-            sample_max_value=1.5,
-        ),
+        scheduler=thresholding_scheduler(),
         image_noising_scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
         safety_checker=None,
         feature_extractor=None,
