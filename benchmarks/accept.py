@@ -163,8 +163,8 @@ async def measure_accept(urls: dict[str, tuple[str, str]], rounds: int, seconds:
             spent = cpu_seconds(*PROCESSES[name]) - before
             cpu[name].append(spent * 1000 / len(full[name][-1].milliseconds))
             half[name].append(await arrive(url, request, seconds, full[name][-1].rate / 2))
-            if full[name][-1].refused or half[name][-1].refused:
-                sys.exit(f"{name} refused requests")
+            if refused := full[name][-1].refused + half[name][-1].refused:
+                sys.exit(f"{name} refused {len(refused)} requests, the first with {refused[0].decode()}")
     return {
         name: {
             "max_per_second": round(statistics.median(load.rate for load in full[name]), 1),
@@ -213,7 +213,7 @@ async def measure_seen(url: str, redis_url: str, jobs: int, at_once: int) -> dic
     for _ in range(jobs // at_once):
         await asyncio.gather(*(one() for _ in range(at_once)))
     redis.close()
-    load = Load(0.0, taken, 0)
+    load = Load(0.0, taken, [])
     return {"p50_ms": round(load.quantile(0.5), 2), "p99_ms": round(load.quantile(0.99), 2), "jobs": len(taken)}
 
 

@@ -40,11 +40,11 @@ def post(url: str, path: str, body: bytes, headers: str = "") -> bytes:
 
 @dataclass
 class Load:
-    """Requests per second that were answered, and the milliseconds of each."""
+    """Requests per second that were answered, the milliseconds of each, and what those were told that were refused."""
 
     rate: float
     milliseconds: list[float]
-    refused: int
+    refused: list[bytes]
 
     def quantile(self, share: float) -> float:
         ordered = sorted(self.milliseconds)
@@ -54,16 +54,16 @@ class Load:
 async def saturate(url: str, request: bytes, seconds: float, connections: int) -> Load:
     """As many requests as the connections can carry, each sending the next one when it has its answer."""
     taken: list[float] = []
-    refused = 0
+    refused: list[bytes] = []
     until = time.perf_counter() + seconds
 
     async def client() -> None:
-        nonlocal refused
         connection = await Connection.open(url)
         while (began := time.perf_counter()) < until:
-            status, _ = await connection.send(request)
+            status, body = await connection.send(request)
             taken.append((time.perf_counter() - began) * 1000)
-            refused += status >= 300
+            if status >= 300:
+                refused.append(body)
         await connection.close()
 
     began = time.perf_counter()
@@ -77,14 +77,14 @@ async def arrive(url: str, request: bytes, seconds: float, rate: float, connecti
     for connection in await asyncio.gather(*(Connection.open(url) for _ in range(connections))):
         free.put_nowait(connection)
     taken: list[float] = []
-    refused = 0
+    refused: list[bytes] = []
 
     async def one(due: float) -> None:
-        nonlocal refused
         connection = await free.get()
-        status, _ = await connection.send(request)
+        status, body = await connection.send(request)
         taken.append((time.perf_counter() - due) * 1000)
-        refused += status >= 300
+        if status >= 300:
+            refused.append(body)
         free.put_nowait(connection)
 
     began = time.perf_counter()
