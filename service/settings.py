@@ -35,6 +35,8 @@ class Settings(BaseSettings):
 
     redis_url: str | None = None
     """redis://, rediss:// or unix:// address; unset: the embedded stack starts a Redis of its own."""
+    redis_memory_mb: int = Field(1024, ge=64, le=1_048_576)
+    """Memory (MiB) that the Redis of the embedded stack may take; a job that waits needs about 3.5 kB of it."""
     data_dir: Path = Path("data")
     """Holds the videos and the files of the embedded Redis."""
     storage_url: str | None = None

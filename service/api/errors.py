@@ -19,7 +19,7 @@ from starlette.routing import Match
 from service.api.error_codes import ERRORS
 from service.api.request_id import request_id_of
 from service.jobs.admission import QuotaExceeded
-from service.jobs.connection import RedisUnavailable
+from service.jobs.connection import RedisFull, RedisUnavailable
 from service.jobs.record import IdempotencyConflict, QueueFull
 from service.storage import StorageError
 
@@ -142,6 +142,8 @@ def translate(error: Exception) -> ApiError:
             return quota_refusal(error)
         case IdempotencyConflict():
             return ApiError("idempotency_key_reused", "the key came with other fields before", param="Idempotency-Key")
+        case RedisFull():
+            return ApiError("redis_unavailable", "the job store is full", retry_after=OUTAGE_RETRY_SECONDS)
         case RedisUnavailable():
             return ApiError("redis_unavailable", "the job store does not answer", retry_after=OUTAGE_RETRY_SECONDS)
         case StorageError():

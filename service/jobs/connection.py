@@ -27,6 +27,10 @@ class RedisUnavailable(RuntimeError):
     """Redis did not answer, or cannot take writes now. What was asked may or may not have happened."""
 
 
+class RedisFull(RedisUnavailable):
+    """Redis has used up the memory that it may take."""
+
+
 def deadline() -> asyncio.Timeout:
     """The time that a request has for the job store."""
     return asyncio.timeout(DEADLINE_SECONDS)
@@ -37,10 +41,14 @@ def redis_errors() -> Iterator[None]:
     """Turns every error that means "not now" into RedisUnavailable; others are bugs and pass."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError) as error:
+    except OutOfMemoryError as error:
+        raise RedisFull(f"Redis is full: {error}") from error
+    except (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError) as error:
         raise RedisUnavailable(f"Redis is not available: {error}") from error
     except ResponseError as error:
-        if str(error).startswith(("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "OOM", "BUSY")):
+        if str(error).startswith("OOM"):
+            raise RedisFull(f"Redis is full: {error}") from error
+        if str(error).startswith(("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "BUSY")):
             raise RedisUnavailable(f"Redis cannot take writes: {error}") from error
         raise
 

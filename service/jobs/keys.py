@@ -21,6 +21,7 @@ QUEUES = f"{PREFIX}queues"  # set: name of each queue that a job was ever put in
 WORKERS = f"{PREFIX}workers"  # zset: worker name by time last seen (ms)
 SPEED = f"{PREFIX}speed"  # hash: seconds per step by model and shape, seconds per unit of cost by model
 REAPER = f"{PREFIX}reaper"  # hash: when a reaper last passed, and until when none may expire leases
+FULL = f"{PREFIX}full"  # string: there while Redis has no room for new jobs
 TOTALS = f"{PREFIX}totals"  # hash: counters since this Redis was set up
 FILES = f"{PREFIX}files"  # zset: id of an uploaded file by time of creation (µs)
 STYLES = f"{PREFIX}styles"  # zset: id of a style that was learned, or is, by time of creation (µs)

@@ -18,6 +18,7 @@ async def run_reaper(records: JobRecords, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await records.reap()
+            await records.watch_memory()
             if passes % REDISPATCH_EVERY == 0:
                 await records.redispatch()
             passes += 1

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Self, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from service.jobs import keys
 from service.jobs.admission import EVERYBODY, Account, Limit, Priority, QuotaExceeded, Trace
 from service.jobs.batches import GroupedScript
-from service.jobs.connection import connect, redis_errors, script
+from service.jobs.connection import RedisFull, connect, redis_errors, script
 from service.jobs.contract import (
     STYLE,
     Accepted,
@@ -35,6 +36,8 @@ WORKER_TTL_MS = round(WORKER_TTL_SECONDS * 1000)
 
 REPEAT_SECONDS = 1200.0
 """Clients that repeat a request by themselves do so within this time."""
+FULL_SHARE = 0.95
+"""Of the memory that Redis may take: from here on only jobs that were accepted before go on, which needs some, too."""
 LEASE_LOST = JobError(
     code=ErrorCode.WORKER_CRASHED, message="the worker died or lost its connection while it ran the job", retryable=True
 )
@@ -144,6 +147,7 @@ class JobRecords:
             QueueFull: max_queued_jobs are waiting.
             QuotaExceeded: the account may not ask for this now.
             IdempotencyConflict: the key was used for another request.
+            RedisFull: see `watch_memory`.
         """
         text = spec.model_dump_json()
         account = self.account
@@ -184,6 +188,8 @@ class JobRecords:
             "" if cancel_after_seconds is None else round(cancel_after_seconds * 1000),
         ]
         verdict, subject, *rest = await self._accept(arguments)
+        if verdict == "no room":
+            raise RedisFull("Redis is nearly full: the jobs that it has need the rest")
         if verdict == "full":
             raise QueueFull(int(subject))
         if verdict == "conflict":
@@ -334,6 +340,20 @@ class JobRecords:
         grace = round(self.policy.redispatch_grace_seconds * 1000)
         with redis_errors():
             return int(await self._redispatch(args=[grace]))
+
+    async def watch_memory(self) -> None:
+        """Has all gateways refuse new jobs for some passes of the reaper when Redis is nearly full.
+
+        Where the gateway's Redis user may not look at the memory, nothing is watched.
+        """
+        with redis_errors():
+            try:
+                memory = await self.redis.info("memory")
+            except NoPermissionError:
+                return
+            most = int(memory["maxmemory"])  # 0: no limit
+            if most and int(memory["used_memory"]) > FULL_SHARE * most:
+                await self.redis.set(keys.FULL, 1, px=round(5000 * self.policy.reap_interval_seconds))
 
     async def forget_expired(self) -> None:
         """Takes the ids of jobs whose records have expired out of the indexes, the oldest first."""

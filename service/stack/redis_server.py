@@ -16,7 +16,8 @@ from redis.retry import Retry
 
 OLDEST_VERSION = (6, 2)
 """The job scripts read TIME and then write, and trim streams: both work from here on."""
-MAXMEMORY = "256mb"
+STREAM_NODE_BYTES = "1024"
+"""Redis sets aside as much for each job's events, 4 kB unless told otherwise."""
 LONGEST_SOCKET_PATH = 100
 """Linux allows 107 bytes, macOS 103."""
 
@@ -56,8 +57,11 @@ def version(binary: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def command(binary: Path, socket: Path, folder: Path) -> list[str]:
+def command(binary: Path, socket: Path, folder: Path, memory_mb: int = 1024) -> list[str]:
     """Arguments of a server that keeps its append-only file in `folder` and listens on `socket` alone.
+
+    Args:
+        memory_mb: MiB of data from which on it takes nothing new.
 
     Raises:
         ValueError: the socket's path is longer than the operating system takes.
@@ -72,8 +76,9 @@ def command(binary: Path, socket: Path, folder: Path) -> list[str]:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
-        "maxmemory": MAXMEMORY,
+        "maxmemory": f"{memory_mb}mb",
         "maxmemory-policy": "noeviction",
+        "stream-node-max-bytes": STREAM_NODE_BYTES,
         "daemonize": "no",
     }
     return [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]

@@ -95,7 +95,7 @@ class Stack:
             folder.mkdir(exist_ok=True)
             self.socket_folder = Path(tempfile.mkdtemp(prefix="lumiere-"))  # made with mode 0700
             path = self.socket_folder / "redis.sock"
-            command = redis_server.command(binary, path, folder)
+            command = redis_server.command(binary, path, folder, self.settings.redis_memory_mb)
         except (redis_server.RedisMissing, OSError, ValueError) as error:
             raise StackFailed(str(error)) from error
         # When we are killed it still gets the time to write its file out; meanwhile it keeps the lock.

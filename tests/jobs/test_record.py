@@ -1,5 +1,6 @@
 """Accepting, reading, cancelling and listing jobs, and what a worker may do with them, on a real Redis."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -344,6 +345,21 @@ async def test_redispatch_repairs_what_rq_lost(records: JobRecords, attempts: At
     assert await records.redispatch() == 0
     assert attempts.claim(popped.id, 1, "zombie") is None, "whoever holds the old name comes too late"
     assert run(popped.id, attempts, 2).state is JobState.IN_PROGRESS
+
+
+async def test_redispatch_finds_what_rq_lists_far_behind(records: JobRecords, blocking: redis.Redis) -> None:
+    records.policy = JobPolicy(redispatch_grace_seconds=0)
+    accepted = await asyncio.gather(*(records.accept(example_spec()) for _ in range(600)))
+    names = blocking.lrange(QUEUE.rq_list, 0, -1)
+    blocking.delete(QUEUE.rq_list)
+    blocking.lpush(QUEUE.rq_list, *names)  # the first comes last
+    for _ in range(2):
+        assert await records.redispatch() == 0
+    assert blocking.hget(keys.job(accepted[0].job.id), "missing_ms") is None
+
+    lost = keys.split_attempt_name(names[5])[0]
+    blocking.lrem(QUEUE.rq_list, 0, keys.attempt_name(lost, 1))
+    assert [await records.redispatch() for _ in range(3)] == [0, 1, 0]
 
 
 async def test_an_attempt_whose_number_was_given_again_is_not_superseded(

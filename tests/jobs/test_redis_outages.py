@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from service.jobs import keys
-from service.jobs.connection import RedisUnavailable, connect, connect_blocking
+from service.jobs.attempts import Attempts, Verdict
+from service.jobs.connection import RedisFull, RedisUnavailable, connect, connect_blocking
 from service.jobs.contract import JobState
 from service.jobs.policy import JobPolicy
 from service.jobs.reaper import run_reaper
 from service.jobs.record import JobRecords
-from tests.jobs.examples import example_spec
+from tests.jobs.examples import example_result, example_spec
 from tests.redis_server import RedisServer
 
 
@@ -76,6 +77,29 @@ async def test_a_redis_without_memory_accepts_nothing_and_leaves_nothing_behind(
             await records.accept(example_spec())
         client.config_set("maxmemory", "0")
         assert client.keys("*") == []
+    assert (await records.accept(example_spec())).job.state is JobState.QUEUED
+    await records.close()
+
+
+async def test_what_was_accepted_ends_in_a_redis_that_is_nearly_full(server: RedisServer) -> None:
+    policy = JobPolicy(reap_interval_seconds=0.05)
+    records = JobRecords(connect(server.url), policy)
+    job = (await records.accept(example_spec())).job
+    with connect_blocking(server.url) as client:
+        client.set("ballast", 20_000_000 * "x")
+        used = int(client.info("memory")["used_memory"])
+        client.config_set("maxmemory", round(used * 1.04))
+        await records.watch_memory()
+        with pytest.raises(RedisFull):
+            await records.accept(example_spec())
+        attempts = Attempts(client, policy)
+        claimed = attempts.claim(job.id, 1, "worker")
+        assert claimed is not None and attempts.beat(claimed) is Verdict.GO
+        assert attempts.complete(claimed, example_result(claimed))
+        client.config_set("maxmemory", 2 * used)
+        await records.watch_memory()
+        while client.exists(keys.FULL):
+            await asyncio.sleep(0.01)
     assert (await records.accept(example_spec())).job.state is JobState.QUEUED
     await records.close()
 

@@ -2,7 +2,7 @@
 -- ARGV: id, spec, queue, model, shape, cost, steps, retention s, max queued, idempotency key or '', fingerprint,
 --       worker TTL ms, owner, account or '', weight, priority, requests per minute or '', cost per hour or '',
 --       active jobs or '', request id, traceparent, how old (ms) the key's job may be or '', life of the job in ms or ''
--- Returns: 'accepted' standing limits | 'replayed' view | 'conflict' id | 'full' length
+-- Returns: 'accepted' standing limits | 'replayed' view | 'conflict' id | 'full' length | 'no room' ''
 --          | 'quota' name wait ms or '' limits
 --          limits: flat list of name, limit, remaining, ms until all of it is there again
 local id, spec, queue, model, shape, cost, steps, retention, max_queued, idempotency, fingerprint, worker_ttl,
@@ -60,6 +60,7 @@ for _, quota in ipairs(quotas) do
   end
 end
 
+if redis.call('EXISTS', PREFIX .. 'full') == 1 then return {'no room', ''} end
 local length = redis.call('ZCARD', waiting_key(queue))
 if length >= tonumber(max_queued) then return {'full', length} end
 
