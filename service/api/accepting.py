@@ -10,9 +10,10 @@ from fastapi import Response
 
 from service.api.errors import ApiError
 from service.api.inputs import InputTaker
+from service.api.openai_route import video_for
 from service.api.polling import poll_interval
 from service.api.resources import Resources, in_time
-from service.api.schemas import Video, VideoRequest
+from service.api.schemas import VideoRequest
 from service.api.terms import Terms
 from service.jobs.admission import Priority, QuotaExceeded
 from service.jobs.connection import RedisUnavailable
@@ -70,7 +71,7 @@ async def accept_video(
         job = await ended(held, job, terms.wait_seconds)
         headers["Preference-Applied"] = f"wait={terms.wait_seconds}"
     headers |= poll_interval(job)
-    return Response(Video.of(job).model_dump_json(), status, headers, "application/json")
+    return Response(video_for(job, openai=terms.openai).model_dump_json(), status, headers, "application/json")
 
 
 async def ended(held: Resources, job: Job, seconds: float) -> Job:

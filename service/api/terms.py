@@ -10,6 +10,7 @@ from service.access.gate import principal_of
 from service.access.scopes import Scope
 from service.api.errors import ApiError
 from service.api.idempotency import scoped_key
+from service.api.openai_route import is_openai_client
 
 LONGEST_WAIT_SECONDS = 60
 SHORTEST_LIFE_SECONDS, LONGEST_LIFE_SECONDS = 1, 86_400
@@ -45,12 +46,15 @@ each request needs a new one; the description of the whole interface does.
 
 @dataclass(frozen=True)
 class Terms:
-    """`key` is that of the request within its route; `may_hurry`: whether it may ask for a high priority."""
+    """`key` is that of the request within its route; `may_hurry`: whether it may ask for a high priority; `openai`:
+    whether it comes from one of OpenAI's clients.
+    """
 
     key: str | None
     wait_seconds: int
     cancel_after_seconds: int | None
     may_hurry: bool
+    openai: bool
 
 
 async def terms_of(request: Request) -> Terms:
@@ -62,6 +66,7 @@ async def terms_of(request: Request) -> Terms:
         wait_seconds=wait_of(headers.get("prefer")),
         cancel_after_seconds=None if cancel_after is None else lifetime_of(cancel_after),
         may_hurry=principal_of(request.scope).allows(Scope.PRIORITY),
+        openai=is_openai_client(request),
     )
 
 

@@ -151,7 +151,7 @@ async def test_variants(client: httpx.AsyncClient, path: str) -> None:
     assert (thumbnail.headers["content-type"], sheet.headers["content-type"]) == ("image/webp", "image/jpeg")
     assert thumbnail.content.endswith(b"-thumbnail.webp") and sheet.content.endswith(b"-spritesheet.jpg")
     assert len({answer.headers["etag"] for answer in (video, thumbnail, sheet)}) == 3
-    assert (other.status_code, other.json()["param"]) == (422, "variant")
+    assert (other.status_code, other.json()["param"]) == (400, "variant")
 
 
 async def test_videos_of_before_there_were_stills(client: httpx.AsyncClient, bench: Bench) -> None:

@@ -66,7 +66,7 @@ async def test_a_file_in_json_with_a_life_of_its_own(client: httpx.AsyncClient) 
 async def test_what_is_no_image_or_video_is_refused(client: httpx.AsyncClient, content: bytes, code: str) -> None:
     answer = await client.post("/v1/files", files={"file": ("cat.png", content, "image/png")})
 
-    assert (answer.status_code, answer.json()["code"], answer.json()["param"]) == (422, code, "file")
+    assert (answer.status_code, answer.json()["code"], answer.json()["param"]) == (400, code, "file")
     assert (await client.get("/v1/files")).json()["data"] == []
 
 

@@ -80,6 +80,20 @@ async def test_a_queued_job_is_cancelled_at_once(client: httpx.AsyncClient, benc
     assert bench.attempts.claim(video_id, 1, "bench") is None
 
 
+async def test_openais_clients_know_no_cancelled(client: httpx.AsyncClient) -> None:
+    video_id = await submit(client)
+    openai = {"x-stainless-lang": "python"}
+    answers = [
+        (await client.post(f"/v1/videos/{video_id}/cancel", headers=openai)).json(),
+        (await client.get(f"/v1/videos/{video_id}", headers=openai)).json(),
+        (await client.get("/v1/videos", headers=openai)).json()["data"][0],
+    ]
+
+    assert [(seen["status"], seen["error"]["code"]) for seen in answers] == [("failed", "cancelled")] * 3
+    assert (await client.get(f"/v1/jobs/{video_id}", headers=openai)).json()["status"] == "cancelled"
+    assert (await client.get(f"/v1/videos/{video_id}")).json()["status"] == "cancelled"
+
+
 async def test_a_running_job_is_told_to_stop(client: httpx.AsyncClient, bench: Bench) -> None:
     video_id = await submit(client)
     job = bench.claim(video_id)
@@ -178,7 +192,7 @@ async def test_an_empty_list(client: httpx.AsyncClient) -> None:
 async def test_bad_queries_name_the_parameter(client: httpx.AsyncClient, query: dict[str, str], param: str) -> None:
     answer = await client.get("/v1/videos", params=query)
 
-    assert (answer.status_code, answer.json()["code"], answer.json()["param"]) == (422, "invalid_field", param)
+    assert (answer.status_code, answer.json()["code"], answer.json()["param"]) == (400, "invalid_field", param)
     assert len(answer.content) < 1000
 
 

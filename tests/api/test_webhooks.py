@@ -272,7 +272,7 @@ async def test_bad_endpoints_are_refused(
     body = {"name": "a", "url": f"{receiver.origin}/x", "event_types": ["video.failed"], **fields}
     answer = await client.post("/v1/webhook_endpoints", json=body)
 
-    assert (answer.status_code, answer.json()["param"]) == (422, param)
+    assert (answer.status_code, answer.json()["param"]) == (400, param)
     assert (await client.get("/v1/webhook_endpoints")).json()["data"] == []
 
 
@@ -284,4 +284,4 @@ async def test_what_can_not_be_reached(client: httpx.AsyncClient, bench: Bench) 
     no_longer_listed = await client.post(f"{path}/test")
 
     assert (silent.status_code, silent.json()["code"]) == (424, "webhook_unreachable")
-    assert (no_longer_listed.status_code, no_longer_listed.json()["param"]) == (422, "url")
+    assert (no_longer_listed.status_code, no_longer_listed.json()["param"]) == (400, "url")

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.access.links import LONGEST_SECONDS, SHORTEST_SECONDS
 from service.api.errors import ApiError
-from service.api.openapi import REQUEST_ID, problems
+from service.api.openai_route import OpenAIRoute, refusals
+from service.api.openapi import REQUEST_ID
 from service.api.resources import Held, in_time
 from service.api.schemas import VideoLink
 from service.api.sending import object_responses, send_object
@@ -17,7 +18,7 @@ from service.jobs.contract import Job
 from service.storage import NotStored
 from service.styles.records import WEIGHTS_TYPE
 
-router = APIRouter(tags=["videos"])
+router = APIRouter(tags=["videos"], route_class=OpenAIRoute)
 
 Variant = Literal["video", "thumbnail", "spritesheet"]
 WHICH = Query(description="The MP4, a picture of its middle (WebP), or a sheet of its frames (JPEG).")
@@ -25,7 +26,7 @@ WHICH = Query(description="The MP4, a picture of its middle (WebP), or a sheet o
 MEDIA_TYPES = {"mp4": "video/mp4", "webp": "image/webp", "jpg": "image/jpeg", "safetensors": WEIGHTS_TYPE}
 RESPONSES = {
     **object_responses(*MEDIA_TYPES.values()),
-    **problems(
+    **refusals(
         "invalid_link",
         "video_not_found",
         "video_has_no_content",
@@ -69,7 +70,7 @@ async def video_content(
     summary="Link to a video",
     responses={
         200: {"headers": REQUEST_ID},
-        **problems(
+        **refusals(
             "video_not_found",
             "video_has_no_content",
             "video_not_ready",

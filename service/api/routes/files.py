@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from service.api.errors import ApiError
 from service.api.file_schemas import File, FileDeleted, FileList, FileRequest
 from service.api.media_input import MediaInput
-from service.api.openapi import REQUEST_ID, Responses, form_request, problems
+from service.api.openai_route import OpenAIRoute, refusals
+from service.api.openapi import REQUEST_ID, Responses, form_request
 from service.api.paging import page_of
 from service.api.resources import Held, Resources, in_time
 from service.api.sending import object_responses, send_object
@@ -19,7 +20,7 @@ from service.uploads.media import MEDIA_TYPES
 from service.uploads.records import FileRecord
 
 router = APIRouter(tags=["files"])
-files = APIRouter()
+files = APIRouter(route_class=OpenAIRoute)
 
 ANSWER: Responses = {200: {"headers": REQUEST_ID}}
 REFUSALS = (
@@ -51,7 +52,7 @@ ExistingFile = Annotated[FileRecord, Depends(existing_file)]
 
 
 @files.post(
-    "", summary="Upload a file", openapi_extra=form_request(FileRequest), responses={**ANSWER, **problems(*REFUSALS)}
+    "", summary="Upload a file", openapi_extra=form_request(FileRequest), responses={**ANSWER, **refusals(*REFUSALS)}
 )
 async def create_file(asked: Annotated[Asked[FileRequest], Depends(task_body(FileRequest))], held: Held) -> File:
     """Stores an image or a video; its id then stands for it in every request."""
@@ -82,7 +83,7 @@ def content_of(source: MediaInput, asked: Asked[FileRequest]) -> tuple[IO[bytes]
     return io.BytesIO(decode_data_url(source.url or source.image_url or "", "file")), ""
 
 
-@files.get("", summary="List files", responses={**ANSWER, **problems("invalid_field", "redis_unavailable")})
+@files.get("", summary="List files", responses={**ANSWER, **refusals("invalid_field", "redis_unavailable")})
 async def list_files(
     held: Held,
     after: Annotated[
@@ -100,7 +101,7 @@ async def list_files(
 
 
 @files.get(
-    "/{file_id}", summary="Look at a file", responses={**ANSWER, **problems("file_not_found", "redis_unavailable")}
+    "/{file_id}", summary="Look at a file", responses={**ANSWER, **refusals("file_not_found", "redis_unavailable")}
 )
 async def get_file(file: ExistingFile) -> File:
     return File.of(file)
@@ -112,7 +113,7 @@ async def get_file(file: ExistingFile) -> File:
     summary="Download a file",
     responses={
         **object_responses(*MEDIA_TYPES),
-        **problems("file_not_found", "range_not_satisfiable", "redis_unavailable", "storage_unavailable"),
+        **refusals("file_not_found", "range_not_satisfiable", "redis_unavailable", "storage_unavailable"),
     },
 )
 async def file_content(request: Request, file: ExistingFile, held: Held) -> Response:
@@ -129,7 +130,7 @@ async def file_content(request: Request, file: ExistingFile, held: Held) -> Resp
 @files.delete(
     "/{file_id}",
     summary="Delete a file",
-    responses={**ANSWER, **problems("file_not_found", "redis_unavailable", "storage_unavailable")},
+    responses={**ANSWER, **refusals("file_not_found", "redis_unavailable", "storage_unavailable")},
 )
 async def delete_file(file: ExistingFile, held: Held) -> FileDeleted:
     """Removes a file at once; jobs that wait for it will fail."""

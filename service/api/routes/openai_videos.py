@@ -3,15 +3,12 @@
 Looking, listing, downloading and deleting are the same on both faces of the service: `videos.py` and `content.py`.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 
 from service.api.accepting import accept_video
-from service.api.errors import ApiError, translate
+from service.api.errors import ApiError
 from service.api.inputs import InputTaker
 from service.api.limits import chosen_card
 from service.api.openai_requests import (
@@ -23,7 +20,8 @@ from service.api.openai_requests import (
     as_task,
     with_length,
 )
-from service.api.openapi import Responses, form_request, problems
+from service.api.openai_route import OpenAIRoute, refusals
+from service.api.openapi import Responses, form_request
 from service.api.resources import Held, Resources
 from service.api.routes.text_to_video import ACCEPTED, REFUSALS, WITH_FILES
 from service.api.schemas import TextToVideoRequest
@@ -35,36 +33,13 @@ from service.jobs.contract import Job, JobSpec, MediaRef, StylizeOptions
 from service.jobs.record import Repeat
 from service.uploads.media import MP4
 
-OK, BAD_REQUEST, UNPROCESSABLE = 200, 400, 422
+OK = 200
 REMIX_STRENGTH = 0.6
-
-
-class OpenAIRoute(APIRoute):
-    """Refuses bad fields with 400, as OpenAI does; the native routes say 422."""
-
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except (ApiError, RequestValidationError) as error:
-                refusal = translate(error)
-                if refusal.status == UNPROCESSABLE:
-                    refusal.status = BAD_REQUEST
-                raise refusal from None
-
-        return answer
 
 
 router = APIRouter(tags=["videos"], route_class=OpenAIRoute)
 
 ANSWER: Responses = {200: ACCEPTED}
-
-
-def refusals(*codes: str) -> Responses:
-    """As `problems`, with what is 422 elsewhere under 400."""
-    return problems(*codes, instead={UNPROCESSABLE: BAD_REQUEST})
 
 
 def repeat_of(request: Request) -> Repeat:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from service.api.errors import ApiError
-from service.api.openapi import POLL_AFTER, REQUEST_ID, problems
+from service.api.openai_route import JOBS, OpenAIRoute, is_openai_client, refusals, video_for
+from service.api.openapi import POLL_AFTER, REQUEST_ID
 from service.api.paging import page_of
 from service.api.polling import poll_interval
 from service.api.resources import Held, in_time
@@ -13,22 +14,24 @@ from service.api.schemas import Video, VideoDeleted, VideoList
 from service.api.video_id import ExistingJob, VideoId, found
 from service.jobs.contract import STYLE
 
-router = APIRouter(tags=["videos"])
+router = APIRouter(tags=["videos"], route_class=OpenAIRoute)
 
 CANCEL_RETRY_SECONDS = 1
 RETRY = {"x-should-retry": "true"}
 """For OpenAI's clients: this conflict is over as soon as the worker has left the job."""
 
+OpenAI = Annotated[bool, Depends(is_openai_client)]
 ONE_VIDEO = {"description": "The video as it is now.", "headers": {**REQUEST_ID, **POLL_AFTER}}
 
 
 @router.get(
     "/v1/videos",
     summary="List videos",
-    responses={200: {"headers": REQUEST_ID}, **problems("invalid_field", "redis_unavailable")},
+    responses={200: {"headers": REQUEST_ID}, **refusals("invalid_field", "redis_unavailable")},
 )
 async def list_videos(
     held: Held,
+    openai: OpenAI,
     after: Annotated[
         str | None, Query(max_length=64, description="Id behind which the page begins; an unknown one gives none.")
     ] = None,
@@ -37,30 +40,30 @@ async def list_videos(
 ) -> VideoList:
     """A page of videos, and whether there are more behind it."""
     jobs = await in_time(held.records.list(after=after, limit=limit + 1, newest_first=order == "desc"))
-    return page_of(VideoList, [Video.of(job) for job in jobs], limit)
+    return page_of(VideoList, [video_for(job, openai=openai) for job in jobs], limit)
 
 
 @router.get(
     "/v1/videos/{video_id}",
     summary="Look at a video",
-    responses={200: ONE_VIDEO, **problems("video_not_found", "redis_unavailable")},
+    responses={200: ONE_VIDEO, **refusals("video_not_found", "redis_unavailable")},
 )
-async def get_video(job: ExistingJob, response: Response) -> Video:
+async def get_video(job: ExistingJob, openai: OpenAI, response: Response) -> Video:
     """A failed job is a 200 with `status: failed`; only an unknown id is a 404."""
     response.headers.update(poll_interval(job))
-    return Video.of(job)
+    return video_for(job, openai=openai)
 
 
 @router.post(
     "/v1/videos/{video_id}/cancel",
     summary="Cancel a job",
-    responses={200: ONE_VIDEO, **problems("video_not_found", "redis_unavailable")},
+    responses={200: ONE_VIDEO, **refusals("video_not_found", "redis_unavailable")},
 )
-async def cancel_video(video_id: VideoId, held: Held, response: Response) -> Video:
+async def cancel_video(video_id: VideoId, held: Held, openai: OpenAI, response: Response) -> Video:
     """A queued job is cancelled at once, a running one within one denoising step; a finished one stays as it is."""
     job = found(await in_time(held.records.cancel(video_id)))
     response.headers.update(poll_interval(job))
-    return Video.of(job)
+    return video_for(job, openai=openai)
 
 
 @router.delete(
@@ -68,7 +71,7 @@ async def cancel_video(video_id: VideoId, held: Held, response: Response) -> Vid
     summary="Delete a video",
     responses={
         200: {"headers": REQUEST_ID},
-        **problems("video_not_found", "video_still_running", "redis_unavailable", "storage_unavailable"),
+        **refusals("video_not_found", "video_still_running", "redis_unavailable", "storage_unavailable"),
     },
 )
 async def delete_video(video_id: VideoId, held: Held) -> VideoDeleted:
@@ -86,10 +89,12 @@ async def delete_video(video_id: VideoId, held: Held) -> VideoDeleted:
 
 
 # The same under the name of what they are before there is a video; not documented twice.
+jobs = APIRouter(prefix=JOBS, include_in_schema=False)
 for path, handler, method in (
-    ("/v1/jobs", list_videos, "GET"),
-    ("/v1/jobs/{video_id}", get_video, "GET"),
-    ("/v1/jobs/{video_id}/cancel", cancel_video, "POST"),
-    ("/v1/jobs/{video_id}", delete_video, "DELETE"),
+    ("", list_videos, "GET"),
+    ("/{video_id}", get_video, "GET"),
+    ("/{video_id}/cancel", cancel_video, "POST"),
+    ("/{video_id}", delete_video, "DELETE"),
 ):
-    router.add_api_route(path, handler, methods=[method], include_in_schema=False)
+    jobs.add_api_route(path, handler, methods=[method])
+router.include_router(jobs)

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from service.api.body import json_body, json_body_or_none
 from service.api.errors import ApiError
-from service.api.openapi import REQUEST_ID, Responses, json_request, problems
+from service.api.openai_route import OpenAIRoute, refusals
+from service.api.openapi import REQUEST_ID, Responses, json_request
 from service.api.paging import page_of
 from service.api.resources import Held, Resources, in_time
 from service.api.webhook_schemas import (
@@ -29,7 +30,7 @@ from service.webhooks.endpoints import MAX_ENDPOINTS, Endpoint, Endpoints, TooMa
 from service.webhooks.sending import NotDelivered, event_body, make_client, send
 from service.webhooks.targets import TargetRefused, check_url
 
-router = APIRouter(prefix="/v1/webhook_endpoints", tags=["webhooks"])
+router = APIRouter(prefix="/v1/webhook_endpoints", tags=["webhooks"], route_class=OpenAIRoute)
 
 ANSWER: Responses = {200: {"headers": REQUEST_ID}}
 UNKNOWN = ("webhook_not_found", "redis_unavailable")
@@ -72,7 +73,7 @@ def check(url: str, held: Resources) -> None:
     "",
     summary="Add a webhook endpoint",
     openapi_extra=json_request(WebhookEndpointRequest),
-    responses={**ANSWER, **problems(*BODY, "webhooks_disabled", "redis_unavailable")},
+    responses={**ANSWER, **refusals(*BODY, "webhooks_disabled", "redis_unavailable")},
 )
 async def create_endpoint(
     asked: Annotated[WebhookEndpointRequest, Depends(json_body(WebhookEndpointRequest))], held: Held
@@ -95,7 +96,7 @@ async def create_endpoint(
 @router.get(
     "",
     summary="List webhook endpoints",
-    responses={**ANSWER, **problems("invalid_field", "redis_unavailable")},
+    responses={**ANSWER, **refusals("invalid_field", "redis_unavailable")},
 )
 async def list_endpoints(
     held: Held,
@@ -111,7 +112,7 @@ async def list_endpoints(
     return page_of(WebhookEndpointList, shown, limit)
 
 
-@router.get("/{endpoint_id}", summary="Look at a webhook endpoint", responses={**ANSWER, **problems(*UNKNOWN)})
+@router.get("/{endpoint_id}", summary="Look at a webhook endpoint", responses={**ANSWER, **refusals(*UNKNOWN)})
 async def get_endpoint(endpoint: Existing) -> WebhookEndpoint:
     return WebhookEndpoint.of(endpoint)
 
@@ -120,7 +121,7 @@ async def get_endpoint(endpoint: Existing) -> WebhookEndpoint:
     "/{endpoint_id}",
     summary="Change a webhook endpoint",
     openapi_extra=json_request(WebhookEndpointChange),
-    responses={**ANSWER, **problems(*BODY, *UNKNOWN, "webhooks_disabled")},
+    responses={**ANSWER, **refusals(*BODY, *UNKNOWN, "webhooks_disabled")},
 )
 async def change_endpoint(
     endpoint: Existing, asked: Annotated[WebhookEndpointChange, Depends(json_body(WebhookEndpointChange))], held: Held
@@ -133,7 +134,7 @@ async def change_endpoint(
     return WebhookEndpoint.of(await in_time(endpoints_of(held).change(endpoint, **changes)))
 
 
-@router.delete("/{endpoint_id}", summary="Remove a webhook endpoint", responses={**ANSWER, **problems(*UNKNOWN)})
+@router.delete("/{endpoint_id}", summary="Remove a webhook endpoint", responses={**ANSWER, **refusals(*UNKNOWN)})
 async def delete_endpoint(endpoint: Existing, held: Held) -> WebhookEndpointDeleted:
     """What was still to be delivered to it is dropped."""
     await in_time(endpoints_of(held).delete(endpoint))
@@ -144,7 +145,7 @@ async def delete_endpoint(endpoint: Existing, held: Held) -> WebhookEndpointDele
     "/{endpoint_id}/rotate_secret",
     summary="Rotate the signing secret",
     openapi_extra=json_request(RotateSecretRequest, required=False),
-    responses={**ANSWER, **problems(*BODY, *UNKNOWN)},
+    responses={**ANSWER, **refusals(*BODY, *UNKNOWN)},
 )
 async def rotate_secret(
     endpoint: Existing,
@@ -160,7 +161,7 @@ async def rotate_secret(
     "/{endpoint_id}/test",
     summary="Send a test event",
     openapi_extra=json_request(WebhookTestRequest, required=False),
-    responses={**ANSWER, **problems(*BODY, *UNKNOWN, "webhooks_disabled", "webhook_unreachable")},
+    responses={**ANSWER, **refusals(*BODY, *UNKNOWN, "webhooks_disabled", "webhook_unreachable")},
 )
 async def test_endpoint(
     endpoint: Existing, asked: Annotated[WebhookTestRequest, Depends(json_body_or_none(WebhookTestRequest))], held: Held
@@ -181,7 +182,7 @@ async def test_endpoint(
 @router.get(
     "/{endpoint_id}/deliveries",
     summary="List deliveries",
-    responses={**ANSWER, **problems(*UNKNOWN, "invalid_field")},
+    responses={**ANSWER, **refusals(*UNKNOWN, "invalid_field")},
 )
 async def list_deliveries(
     endpoint: Existing, held: Held, limit: Annotated[int, Query(ge=1, le=200)] = 50
@@ -194,7 +195,7 @@ async def list_deliveries(
 @router.post(
     "/{endpoint_id}/deliveries/{event_id}/redeliver",
     summary="Deliver an event again",
-    responses={**ANSWER, **problems(*UNKNOWN)},
+    responses={**ANSWER, **refusals(*UNKNOWN)},
 )
 async def redeliver(
     endpoint: Existing, event_id: Annotated[str, Path(pattern="^evt_[a-z2-7]{26}$")], held: Held
