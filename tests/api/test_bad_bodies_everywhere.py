@@ -22,6 +22,7 @@ ROUTES = [
     f"/v1/videos/{VIDEO}/remix",
     "/v1/files",
     "/v1/uploads",
+    "/v1/styles",
     ENDPOINT,
     f"{ENDPOINT}/we_{'a' * 26}",
     f"{ENDPOINT}/we_{'a' * 26}/rotate_secret",
