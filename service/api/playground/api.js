@@ -55,6 +55,17 @@ async function refusal(answer) {
 export const getJson = async (path) => (await ask(path)).json();
 export const getBlob = async (path) => (await ask(path)).blob();
 
+const LINK_SECONDS = 86_400;
+
+/** Where an element of the page can load a video's content from: players and pictures send no key. */
+export async function sourceOf(id, variant = "video") {
+  const content = `/v1/videos/${id}/content?variant=${variant}`;
+  if (!hasKey()) return content;
+  const { url } = await getJson(`/v1/videos/${id}/link?variant=${variant}&expires_in=${LINK_SECONDS}`);
+  // Nothing is loaded from elsewhere, and a link may lead to the store itself.
+  return url.startsWith("/") ? url : URL.createObjectURL(await getBlob(content));
+}
+
 /** The events of a job up to its end; a broken connection is taken up where it broke. */
 export async function* events(path, signal) {
   let last = "";

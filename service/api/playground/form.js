@@ -236,12 +236,16 @@ export class Form {
     }
   }
 
-  useSeed(video) {
-    this.root.elements.seed.value = video.seed;
-    this.root.elements.prompt.value = video.prompt;
-    this.root.querySelector("details").open = true;
+  usePrompt(text) {
+    this.root.elements.prompt.value = text;
     this.showCurl();
     this.root.elements.prompt.focus();
+  }
+
+  useSeed(video) {
+    this.root.elements.seed.value = video.seed;
+    this.root.querySelector("details").open = true;
+    this.usePrompt(video.prompt);
   }
 
   async useVideo(blob, name) {

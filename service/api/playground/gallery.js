@@ -1,6 +1,6 @@
 // The videos on the right: live while they are made, to be watched and used again afterwards.
 
-import { ask, ENDED, events, getBlob, getJson, Refused } from "./api.js";
+import { ask, ENDED, events, getBlob, getJson, Refused, sourceOf } from "./api.js";
 
 const PAGE = 12;
 const WORDS = { queued: "Waiting", in_progress: "Being made", completed: "Done", failed: "Failed", cancelled: "Cancelled" };
@@ -70,19 +70,20 @@ class Card {
     const ended = ENDED.has(video.status);
     const completed = video.status === "completed";
     this.element.classList.toggle("ended", ended);
+    this.element.classList.toggle("made", completed);
     const badge = this.part(".badge");
     badge.textContent = WORDS[video.status];
     badge.className = `badge ${video.status}`;
-    this.part(".task").textContent = `${video.task.replaceAll("-", " ")} · ${video.size}`;
+    this.part(".task").textContent = `${video.task.replaceAll("-", " ")} · ${video.size.replace("x", " × ")}`;
     this.part(".prompt").textContent = video.prompt;
-    this.part(".screen").style.aspectRatio = ended && !completed ? "3" : video.size.replace("x", " / ");
+    this.part(".screen").style.aspectRatio = completed ? video.size.replace("x", " / ") : "";
+    this.part(".screen").hidden = ended && !completed;
     const bar = this.part("progress");
     bar.hidden = ended;
     bar.value = video.progress;
     bar.setAttribute("aria-label", `Progress of ${video.prompt}`);
     this.part(".state").textContent = this.state();
     this.button("cancel").hidden = ended;
-    this.button("seed").textContent = `Use seed ${video.seed}`;
     this.button("source").hidden = this.button("save").hidden = !completed;
     this.button("delete").hidden = !ended;
     for (const button of this.element.querySelectorAll("button")) {
@@ -92,7 +93,7 @@ class Card {
 
   state() {
     const { video } = this;
-    const left = video.eta_seconds != null ? `about ${clock(video.eta_seconds)} left` : "";
+    const left = video.eta_seconds != null ? `about ${duration(video.eta_seconds)} left` : "";
     if (video.cancel_requested && !ENDED.has(video.status)) return "Is being cancelled";
     switch (video.status) {
       case "queued":
@@ -100,7 +101,7 @@ class Card {
       case "in_progress":
         return [video.stage, video.steps && video.step ? `step ${video.step} of ${video.steps}` : "", left].filter(Boolean).join(", ");
       case "completed":
-        return `${video.seconds} s of video${video.usage ? `, made in ${clock(video.usage.run_seconds)}` : ""}`;
+        return `${video.seconds} s, made in ${duration(video.usage.run_seconds)} · seed ${video.seed}`;
       default:
         return video.error?.message ?? "";
     }
@@ -143,16 +144,15 @@ class Card {
   /** The finished video plays when it is seen; until then its thumbnail stands there. */
   async finish() {
     if (this.video.status !== "completed") return;
-    const path = `/v1/videos/${this.video.id}/content`;
-    getBlob(`${path}?variant=thumbnail`).then((blob) => this.still(URL.createObjectURL(blob)), () => {});
+    sourceOf(this.video.id, "thumbnail").then((url) => this.still(url), () => {});
     const player = this.part("video");
     player.setAttribute("aria-label", this.video.prompt);
     const seen = new IntersectionObserver(async ([entry]) => {
       if (!entry.isIntersecting) return player.pause();
       if (!player.src) {
-        this.blob ??= await getBlob(path).catch(() => null);
-        if (!this.blob) return seen.disconnect();
-        player.src = URL.createObjectURL(this.blob);
+        const url = await sourceOf(this.video.id).catch(() => "");
+        if (!url) return seen.disconnect();
+        player.src = url;
         player.hidden = false;
       }
       if (!matchMedia("(prefers-reduced-motion: reduce)").matches) player.play().catch(() => {});
@@ -167,16 +167,14 @@ class Card {
 
   useSeed() { this.gallery.form.useSeed(this.video); }
 
-  async content() {
-    this.blob ??= await getBlob(`/v1/videos/${this.video.id}/content`);
-    return this.blob;
+  async edit() {
+    const content = await getBlob(`/v1/videos/${this.video.id}/content`);
+    await this.gallery.form.useVideo(content, `${this.video.id}.mp4`);
   }
-
-  async edit() { await this.gallery.form.useVideo(await this.content(), `${this.video.id}.mp4`); }
 
   async save() {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(await this.content());
+    link.href = await sourceOf(this.video.id);
     link.download = `${this.video.id}.mp4`;
     link.click();
   }
@@ -200,8 +198,8 @@ class Card {
   }
 }
 
-/** Minutes and seconds: 75.2 is 1:15. */
-function clock(seconds) {
-  const whole = Math.max(0, Math.round(seconds));
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+/** 9.6 is "10 s", 75.2 is "1:15". */
+function duration(seconds) {
+  const whole = Math.max(1, Math.round(seconds));
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }

@@ -14,7 +14,7 @@ function useTheme(name) {
   const button = document.querySelector("#theme");
   if (name === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = name;
-  button.textContent = name[0].toUpperCase() + name.slice(1);
+  button.textContent = `◐ ${name[0].toUpperCase()}${name.slice(1)}`;
   button.setAttribute("aria-label", `Colours: ${THEMES[name]}`);
   localStorage.setItem("lumiere-theme", name);
 }
@@ -40,6 +40,9 @@ document.querySelector("#theme").addEventListener("click", () => {
 let gallery;
 const form = new Form(document.querySelector("#make"), (video) => gallery.add(video));
 gallery = new Gallery(document.querySelector("#gallery"), form, announce);
+for (const button of document.querySelectorAll("[data-prompt]")) {
+  button.addEventListener("click", () => form.usePrompt(button.textContent));
+}
 showHealth();
 setInterval(showHealth, 10_000);
 try {
