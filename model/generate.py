@@ -81,7 +81,7 @@ def parse_size(size: str) -> tuple[int, int]:
     """'WIDTHxHEIGHT' -> (width, height)."""
     width, separator, height = size.lower().partition("x")
     if not (separator and width.isdecimal() and height.isdecimal()):
-        raise ValueError(f"size must be WIDTHxHEIGHT, e.g. 128x128, got {size!r}")
+        raise ValueError(f"size must be WIDTHxHEIGHT, e.g. 256x256, got {size!r}")
     return int(width), int(height)
 
 
@@ -200,7 +200,7 @@ def make_video(request: Request, folder: Path, output: Path, console: Console) -
         started = time.perf_counter()
         pipeline = LumierePipeline.from_pretrained(folder)
         timings = {"load": time.perf_counter() - started}
-        defaults = {"num_frames": 80, "fps": 16, "size": "128x128", **pipeline.card.get("defaults", {})}
+        defaults = {"num_frames": 80, "fps": 16, "size": "256x256", **pipeline.card.get("defaults", {})}
         width, height = parse_size(request.size or defaults["size"])
         rate = exact_fps(defaults["fps"] if request.fps is None else request.fps)
         seed = secrets.randbits(32) if request.seed is None else request.seed

@@ -22,8 +22,8 @@ class Options:
     negative_prompt: str = ""
     seed: int = 0
     num_frames: int = 80
-    height: int = 128
-    width: int = 128
+    height: int = 256
+    width: int = 256
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     guidance_rescale: float = 0.0

@@ -15,10 +15,12 @@ from typing import Literal
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from einops import rearrange
 from numpy.typing import NDArray
 from PIL import Image
+
+from model.yuv import to_yuv420
 
 Frames = NDArray[np.uint8]
 """RGB frames, (t, h, w, 3)."""
@@ -26,6 +28,9 @@ Frames = NDArray[np.uint8]
 Chroma = Literal["4:2:0", "4:4:4"]
 """Colour for each block of 2x2 pixels, as every player knows it, or for each pixel."""
 PIXEL_FORMATS: dict[Chroma, str] = {"4:2:0": "yuv420p", "4:4:4": "yuv444p"}
+
+FIRST_FRAME_FINER = 4
+"""Steps of x264's quality by which the first frame is finer: often a given picture, and the poster of the clip."""
 
 READABLE = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2", "protocol_whitelist": "file"}
 
@@ -82,26 +87,34 @@ def write_mp4(
 
 
 def encode(frames: Frames, path: str, rate: Fraction, crf: float, chroma: Chroma) -> None:
-    pixel_format = PIXEL_FORMATS[chroma]
+    options = {"crf": str(crf), "preset": "medium"}
+    if crf > FIRST_FRAME_FINER:
+        options["x264-params"] = f"zones=0,0,q={round(crf) - FIRST_FRAME_FINER}"
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = pixel_format
+        stream.pix_fmt = PIXEL_FORMATS[chroma]
         stream.codec_context.time_base = 1 / rate
         stream.codec_context.colorspace = Colorspace.ITU709
         stream.codec_context.color_primaries = ColorPrimaries.BT709
         stream.codec_context.color_trc = ColorTrc.BT709
         stream.codec_context.color_range = ColorRange.MPEG
         for index, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
-                format=pixel_format,
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-                interpolation=Interpolation.AREA,  # of the chroma: each block's mean
-            )
+            frame = to_video_frame(pixels, chroma)
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def to_video_frame(pixels: NDArray[np.uint8], chroma: Chroma) -> av.VideoFrame:
+    if chroma == "4:4:4":
+        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        return rgb.reformat(
+            format=PIXEL_FORMATS[chroma], dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+    frame = av.VideoFrame.from_ndarray(to_yuv420(pixels), format=PIXEL_FORMATS[chroma])
+    frame.colorspace, frame.color_range = Colorspace.ITU709, ColorRange.MPEG
+    return frame
 
 
 def sync(path: str | os.PathLike[str]) -> None:

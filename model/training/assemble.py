@@ -25,7 +25,7 @@ CARD = {
     "defaults": {
         "num_frames": 80,
         "fps": 16,
-        "size": "128x128",
+        "size": "256x256",
         "num_inference_steps": 16,
         "guidance_scale": 3.0,
     },

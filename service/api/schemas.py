@@ -106,7 +106,7 @@ class TextToVideoRequest(VideoRequest):
         json_schema_extra={
             "examples": [
                 {"prompt": "a red ball bouncing on a beach"},
-                {"prompt": "a knight riding through the countryside", "seed": 7, "num_frames": 80, "size": "128x128"},
+                {"prompt": "a knight riding through the countryside", "seed": 7, "num_frames": 80, "size": "256x256"},
             ]
         },
     )
@@ -177,7 +177,7 @@ class Video(BaseModel):
                     "model": "lumiere-mini",
                     "prompt": "a red ball bouncing on a beach",
                     "seconds": "5",
-                    "size": "128x128",
+                    "size": "256x256",
                     "remixed_from_video_id": None,
                     "error": None,
                     "task": "text-to-video",

@@ -4,7 +4,13 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import torch
+from einops import rearrange
+from PIL import Image
 
+from model.conditioning import place, placement
+from model.training.scenes.attributes import sample_scenes
+from model.training.scenes.render import frame_times, render
 from model.video_io import contact_sheet, exact_fps, read_mp4, write_mp4
 
 
@@ -146,6 +152,35 @@ def test_the_first_frame_is_kept_to_40_db_with_a_colour_for_each_pixel(tmp_path)
     assert psnr(half[0], frames[0]) >= 31  # all that 4:2:0 can keep of such edges
     luma = np.array([0.2126, 0.7152, 0.0722])
     assert psnr(half[0] @ luma, frames[0] @ luma) >= 40
+
+
+def world_picture(size: int) -> np.ndarray:
+    scenes = sample_scenes(1, torch.Generator().manual_seed(5), split="held-out")
+    picture = rearrange(render(scenes, frame_times(1, start=2.0), size)[0, :, 0], "c h w -> h w c")
+    return ((picture + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+
+
+def test_a_picture_enlarged_is_kept_to_40_db_for_a_stranger(tmp_path):
+    """As PyAV reads the file when nothing is said about colours; the frames after it are others."""
+    picture = world_picture(64)
+    first = place(picture[None], placement((64, 64), (256, 256)))
+    write_mp4(np.concatenate([first, hard_edges(11, 256)]), tmp_path / "clip.mp4", 16)
+
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        decoded = next(container.decode(video=0)).to_ndarray(format="rgb24")
+
+    assert psnr(decoded, np.asarray(Image.fromarray(picture).resize((256, 256), Image.Resampling.BICUBIC))) >= 40
+
+
+def test_the_first_frame_is_finer_than_the_others(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    still = np.repeat(np.asarray(Image.fromarray(noise).resize((128, 128)))[None], 3, axis=0)
+    cut = np.concatenate([still, still[:, ::-1]])  # a second scene, as hard to keep
+
+    write_mp4(cut, tmp_path / "clip.mp4", 16)
+
+    decoded = read_mp4(tmp_path / "clip.mp4")[0]
+    assert psnr(decoded[0], cut[0]) > psnr(decoded[3], cut[3]) + 0.2
 
 
 def test_what_stands_still_stands_still_in_the_file(tmp_path):
