@@ -81,7 +81,7 @@ ERRORS: dict[str, ErrorKind] = {
             404,
             False,
             "No such file",
-            "The id is malformed, was never given, was deleted or is past retention.",
+            "The id is malformed, was never given, was deleted or is past retention, or its file is no video.",
         ),
         ErrorKind(
             "style_not_found", 404, False, "No such style", "The id or name was never given, or the style was deleted."

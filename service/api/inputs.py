@@ -35,9 +35,14 @@ class InputTaker:
             ApiError: there is none, or it is none of these kinds; `param` is named.
         """
         media = await self.find(source, param)
-        if MEDIA_TYPES[media.media_type].kind not in kinds:
-            raise ApiError("unsupported_media", f"{param} must be {' or '.join(map(article, kinds))}", param=param)
-        return media
+        kind = MEDIA_TYPES[media.media_type].kind
+        if kind in kinds:
+            return media
+        wanted = " or ".join(map(article, kinds))
+        if source.file_id is not None:  # the id names nothing that this field takes
+            detail = f"{param} must be {wanted}, and the file with this id is {article(kind)}"
+            raise ApiError("file_not_found", detail, param=param)
+        raise ApiError("unsupported_media", f"{param} must be {wanted}", param=param)
 
     async def take_optional(self, source: MediaInput | None, param: str, *kinds: Kind) -> MediaRef | None:
         return None if source is None else await self.take(source, param, *kinds)

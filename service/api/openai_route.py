@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from service.api.errors import ApiError, translate
 from service.api.openapi import Responses, problems
+from service.api.plain_route import PlainRoute
 from service.api.schemas import Video
 from service.jobs.contract import Job, JobState
 
@@ -28,12 +30,26 @@ class OpenAIRoute(APIRoute):
             try:
                 return await handle(request)
             except (ApiError, RequestValidationError) as error:
-                refusal = translate(error)
-                if refusal.status == UNPROCESSABLE:
-                    refusal.status = BAD_REQUEST
-                raise refusal from None
+                raise as_bad_request(error) from None
 
         return answer
+
+
+class PlainOpenAIRoute(PlainRoute):
+    """The same of a plain route."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().handle(scope, receive, send)
+        except ApiError as error:
+            raise as_bad_request(error) from None
+
+
+def as_bad_request(error: Exception) -> ApiError:
+    refusal = translate(error)
+    if refusal.status == UNPROCESSABLE:
+        refusal.status = BAD_REQUEST
+    return refusal
 
 
 def refusals(*codes: str) -> Responses:
@@ -44,6 +60,10 @@ def refusals(*codes: str) -> Responses:
 def is_openai_client(request: Request) -> bool:
     """Whether the answer is for one of OpenAI's clients, and about what they call a video."""
     return CLIENT in request.headers and not request.scope["path"].startswith(JOBS)
+
+
+async def asked_by_openai(request: Request) -> bool:  # async: FastAPI sends plain functions to a thread
+    return is_openai_client(request)
 
 
 def video_for(job: Job, *, openai: bool) -> Video:

@@ -1,6 +1,7 @@
 """Reads the body of a request that may bring files: JSON, or a form with the same fields."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -11,7 +12,7 @@ from starlette.datastructures import UploadFile
 from service.api.body import Body, media_type_of, read_json
 from service.api.errors import ApiError
 from service.api.form import read_form
-from service.api.resources import Held
+from service.api.resources import Held, Resources
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
 """Room for data URLs; OpenAI's take 20 MiB at most."""
@@ -28,16 +29,27 @@ class Asked(Generic[Body]):
     files: Mapping[str, UploadFile]
 
 
+@asynccontextmanager
+async def asked_of(model: type[Body], request: Request, held: Resources) -> AsyncIterator[Asked[Body]]:
+    """The body as `model`; its files are gone when the context ends.
+
+    Raises:
+        ApiError: every bad field is named, none is repeated.
+    """
+    if media_type_of(request) == "multipart/form-data":
+        limit = FILES_AT_ONCE * held.max_upload_bytes + FORM_OVERHEAD_BYTES
+        async with read_form(request, limit) as form:
+            yield Asked(validated(model, without_nulls(model, form.fields), strict=False), form.files)
+    else:
+        yield Asked(validated(model, await read_json(request, MAX_JSON_BYTES, or_form=True), strict=True), {})
+
+
 def task_body(model: type[Body]) -> Callable[[Request, Held], AsyncIterator[Asked[Body]]]:
-    """A dependency that reads the body as `model`; every bad field is named, none is repeated."""
+    """`asked_of` as a dependency."""
 
     async def read(request: Request, held: Held) -> AsyncIterator[Asked[Body]]:
-        if media_type_of(request) == "multipart/form-data":
-            limit = FILES_AT_ONCE * held.max_upload_bytes + FORM_OVERHEAD_BYTES
-            async with read_form(request, limit) as form:
-                yield Asked(validated(model, without_nulls(model, form.fields), strict=False), form.files)
-        else:
-            yield Asked(validated(model, await read_json(request, MAX_JSON_BYTES, or_form=True), strict=True), {})
+        async with asked_of(model, request, held) as asked:
+            yield asked
 
     return read
 

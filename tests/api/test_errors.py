@@ -16,7 +16,7 @@ from service.api.error_codes import ERRORS, JOB_ERRORS
 from service.jobs import keys
 from service.jobs.contract import ErrorCode
 from service.settings import Settings
-from tests.api.gateway import Bench
+from tests.api.gateway import CARD, Bench, write_card
 from tests.api.media import picture
 
 UNKNOWN = "/v1/videos/video_" + "a" * 26
@@ -141,7 +141,9 @@ PROVOCATIONS: dict[str, Callable[[Scene], Awaitable[httpx.Response]]] = {
     "video_expired": read_a_removed_video,
     "body_too_large": lambda scene: scene.raw(b" " * 300_000),
     "file_too_large": lambda scene: scene.client.post("/v1/files", files={"file": picture() + bytes(4096)}),
-    "unsupported_media": lambda scene: scene.client.post("/v1/files", files={"file": b"hello"}),
+    "unsupported_media": lambda scene: scene.client.post(
+        "/v1/image-to-video", data={"prompt": "a"}, files={"image": b"hello"}
+    ),
     "unsupported_task": lambda scene: scene.client.post("/v1/stylize", json={"prompt": "a", "style": "b"}),
     "unsupported_media_type": lambda scene: scene.raw(b"{}", "text/plain"),
     "range_not_satisfiable": read_beyond_the_end,
@@ -160,8 +162,9 @@ PROVOCATIONS: dict[str, Callable[[Scene], Awaitable[httpx.Response]]] = {
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"max_queued_jobs": 3, "max_upload_bytes": 4096})
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    card = write_card(tmp_path / "able", {**CARD, "tasks": ["text-to-video", "image-to-video"]})
+    return settings.model_copy(update={"max_queued_jobs": 3, "max_upload_bytes": 4096, "model_dirs": [card]})
 
 
 OF_WEBHOOKS = {"webhook_unreachable"}

@@ -151,6 +151,14 @@ async def test_a_finished_video_as_input(client: httpx.AsyncClient, bench: Bench
     assert options is not None and options.video.sha256 == result.sha256
 
 
+async def test_the_id_of_a_picture_names_no_video(client: httpx.AsyncClient) -> None:
+    file_id = (await client.post("/v1/files", files={"file": picture()})).json()["id"]
+    answer = await client.post("/v1/stylize", json={"prompt": "wood", "video": {"file_id": file_id}})
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["param"]) == (404, "file_not_found", "video")
+    assert answer.json()["detail"] == "video must be a video, and the file with this id is an image"
+
+
 LAST_TWICE = {"last_image": "IMAGE", "keyframes": [{"image": "IMAGE", "frame": 79}]}
 FIRST_TWICE = {"image": "IMAGE", "keyframes": [{"image": "IMAGE", "frame": 0}]}
 LATE = {"num_frames": 16, "keyframes": [{"image": "IMAGE", "frame": 16}]}

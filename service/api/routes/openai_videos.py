@@ -20,14 +20,14 @@ from service.api.openai_requests import (
     as_task,
     with_length,
 )
-from service.api.openai_route import OpenAIRoute, refusals
+from service.api.openai_route import OpenAIRoute, PlainOpenAIRoute, refusals
 from service.api.openapi import Responses, form_request
-from service.api.resources import Held, Resources
+from service.api.resources import Held, Resources, resources_of
 from service.api.routes.text_to_video import ACCEPTED, REFUSALS, WITH_FILES
 from service.api.schemas import TextToVideoRequest
-from service.api.task_body import Asked, task_body
+from service.api.task_body import Asked, asked_of, task_body
 from service.api.task_options import spec_with_inputs
-from service.api.terms import TERMS, Agreed, Terms
+from service.api.terms import TERMS, Agreed, Terms, terms_of
 from service.api.video_id import ExistingJob, finished
 from service.jobs.contract import Job, JobSpec, MediaRef, StylizeOptions
 from service.jobs.record import Repeat
@@ -38,6 +38,7 @@ REMIX_STRENGTH = 0.6
 
 
 router = APIRouter(tags=["videos"], route_class=OpenAIRoute)
+creating = APIRouter(tags=["videos"], route_class=PlainOpenAIRoute)
 
 ANSWER: Responses = {200: ACCEPTED}
 
@@ -74,38 +75,32 @@ async def make(
         raise
 
 
-@router.post(
+@creating.post(
     "/v1/videos",
     summary="Make a video (OpenAI)",
     openapi_extra={**form_request(CreateVideoRequest), **TERMS},
     responses={**ANSWER, **refusals(*WITH_FILES)},
 )
-async def create_video(
-    asked: Annotated[Asked[CreateVideoRequest], Depends(task_body(CreateVideoRequest))],
-    held: Held,
-    request: Request,
-    terms: Agreed,
-) -> Response:
+async def create_video(request: Request) -> Response:
     """As OpenAI's clients send it; every task of this service can be asked for by additional fields. Requests that a
     client repeats by itself (`x-stainless-retry-count`) make one job.
     """
-    return await make(asked, held, request, terms)
+    held = await resources_of(request)
+    async with asked_of(CreateVideoRequest, request, held) as asked:
+        return await make(asked, held, request, await terms_of(request))
 
 
-@router.post(
+@creating.post(
     "/v1/videos/edits",
     summary="Edit a video (OpenAI)",
     openapi_extra={**form_request(EditVideoRequest), **TERMS},
     responses={**ANSWER, **refusals(*WITH_FILES)},
 )
-async def edit_video(
-    asked: Annotated[Asked[EditVideoRequest], Depends(task_body(EditVideoRequest))],
-    held: Held,
-    request: Request,
-    terms: Agreed,
-) -> Response:
+async def edit_video(request: Request) -> Response:
     """`stylize`, or `inpaint` where a mask, boxes or margins are given."""
-    return await make(asked, held, request, terms, remixed_from=asked.fields.video.id)
+    held = await resources_of(request)
+    async with asked_of(EditVideoRequest, request, held) as asked:
+        return await make(asked, held, request, await terms_of(request), remixed_from=asked.fields.video.id)
 
 
 @router.post(
@@ -172,3 +167,6 @@ async def create_character(_: Annotated[Asked[Any], Depends(task_body(CreateChar
 async def get_character(character_id: str) -> None:
     """There is none."""
     raise ApiError("not_found", "there are no characters", param="character_id")
+
+
+router.include_router(creating)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Response
 
 from service.api.errors import ApiError
-from service.api.openai_route import JOBS, OpenAIRoute, is_openai_client, refusals, video_for
+from service.api.openai_route import JOBS, OpenAIRoute, asked_by_openai, refusals, video_for
 from service.api.openapi import POLL_AFTER, REQUEST_ID
 from service.api.paging import page_of
 from service.api.polling import poll_interval
@@ -20,7 +20,7 @@ CANCEL_RETRY_SECONDS = 1
 RETRY = {"x-should-retry": "true"}
 """For OpenAI's clients: this conflict is over as soon as the worker has left the job."""
 
-OpenAI = Annotated[bool, Depends(is_openai_client)]
+OpenAI = Annotated[bool, Depends(asked_by_openai)]
 ONE_VIDEO = {"description": "The video as it is now.", "headers": {**REQUEST_ID, **POLL_AFTER}}
 
 
