@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.webhooks.targets import parse_allow_list
 
 ENV_PREFIX = "LUMIERE_"
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that tells several processes of one gateway where their metrics add up; prometheus_client reads it."""
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 
 
@@ -47,6 +49,8 @@ class Settings(BaseSettings):
     """Whether links to content lead to the bucket itself, whose address clients must then be able to reach."""
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    gateway_processes: int = Field(1, ge=1, le=64)
+    """Processes that answer on the address of one gateway; 1 uses one core."""
     auth: str = Field("auto", pattern="^(auto|open|keys)$")
     """Whether requests need an API key: `auto` asks for one unless `host` is a loopback address."""
     allowed_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)

@@ -85,11 +85,16 @@ def serve(
 
 
 @app.command()
-def gateway() -> None:
+def gateway(
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=64, help="So many on the same address; else LUMIERE_GATEWAY_PROCESSES.")
+    ] = None,
+) -> None:
     """Run one HTTP gateway on an existing Redis (LUMIERE_REDIS_URL)."""
-    settings = load_settings()
+    settings = load_settings() if processes is None else load_settings(gateway_processes=processes)
     require_redis(settings.redis_url)
     stack.refuse_taken_port(settings.host, settings.port)
+    os.environ |= stack.gateway_environment(settings)
     become(stack.gateway_command(settings))
 
 

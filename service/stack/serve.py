@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from service.jobs.models import CatalogueError, read_catalogue
-from service.settings import Settings
+from service.settings import METRICS_FOLDER, Settings
 from service.stack import redis_server
 from service.stack.data_folder import DataFolderInUse, forget_redis, hold, note_redis
 from service.stack.processes import POLL_SECONDS, Interrupts, Part, Processes, tail
@@ -25,6 +25,8 @@ CRASHES_BEFORE_GIVING_UP = 3
 MODEL_UNUSABLE = re.compile(r"\bis failed\b")
 """How `/readyz` words it that a worker could not load its models."""
 GATEWAY_STOP_SECONDS = 10.0
+HEALTH_SECONDS = 30
+"""For which a process of a gateway may be silent before uvicorn replaces it."""
 REDIS_STOP_SECONDS = 15.0
 RELEASE_SECONDS = 20.0
 """What a worker gets on top of `drain_seconds` to hand its job back."""
@@ -107,6 +109,7 @@ class Stack:
 
     def start_gateway(self, environment: Mapping[str, str]) -> None:
         command = gateway_command(self.settings)
+        environment = {**environment, **gateway_environment(self.settings)}
         self.processes.start(Part("gateway", command, environment, self.log("gateway"), GATEWAY_STOP_SECONDS))
 
     def start_worker(self, name: str, environment: Mapping[str, str]) -> None:
@@ -192,12 +195,19 @@ def python_module(*arguments: str) -> list[str]:
 
 
 def gateway_command(settings: Settings) -> list[str]:
+    several = ("--workers", str(settings.gateway_processes), "--timeout-worker-healthcheck", str(HEALTH_SECONDS))
     return python_module(
         *("uvicorn", "--factory", "service.api.app:from_environment"),
         *("--host", settings.host, "--port", str(settings.port), "--log-level", settings.log_level),
         # Streams of progress events would otherwise hold a stopping gateway up until their jobs end.
         *("--timeout-graceful-shutdown", "3", "--no-server-header", "--no-access-log"),
+        *(several if settings.gateway_processes > 1 else ()),
     )
+
+
+def gateway_environment(settings: Settings) -> dict[str, str]:
+    """What the processes of a gateway need besides its settings: a folder where their metrics add up."""
+    return {METRICS_FOLDER: tempfile.mkdtemp(prefix="lumiere-metrics-")} if settings.gateway_processes > 1 else {}
 
 
 def worker_command() -> list[str]:

@@ -1,10 +1,14 @@
 """Counts and times requests by route, method and status; paths with ids in them never become labels."""
 
+import os
 import time
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.settings import METRICS_FOLDER
 
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60)
 UNMATCHED = "unmatched"
@@ -28,7 +32,12 @@ class HttpMetrics:
         )
         self.requests_of = cache(self.requests.labels)
         self.seconds_of = cache(self.seconds.labels)
-        self.in_flight = Gauge("lumiere_http_requests_in_flight", "Requests being answered.", registry=registry)
+        self.in_flight = Gauge(
+            "lumiere_http_requests_in_flight",
+            "Requests being answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,3 +66,12 @@ class HttpMetrics:
 def route_of(scope: Scope) -> str:
     """The path of the route with its parameters' names, the same for all ids."""
     return str(getattr(scope.get("route"), "path", UNMATCHED))
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """What Prometheus reads: of this process, or of all of its gateway where there are several."""
+    if METRICS_FOLDER not in os.environ:
+        return generate_latest(registry)
+    of_all = CollectorRegistry()
+    MultiProcessCollector(of_all)  # type: ignore[no-untyped-call]
+    return generate_latest(of_all)

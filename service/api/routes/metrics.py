@@ -7,6 +7,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from service.api.resources import Held, in_time
 from service.jobs.connection import RedisUnavailable
+from service.telemetry.http_metrics import exposition
 from service.telemetry.job_metrics import JobCollector, look
 
 router = APIRouter(tags=["health"])
@@ -24,4 +25,4 @@ async def metrics(request: Request, held: Held) -> Response:
     of_jobs = CollectorRegistry()
     of_jobs.register(JobCollector(seen))
     own: CollectorRegistry = request.app.state.metrics
-    return Response(generate_latest(own) + generate_latest(of_jobs), media_type=CONTENT_TYPE_LATEST)
+    return Response(exposition(own) + generate_latest(of_jobs), media_type=CONTENT_TYPE_LATEST)
