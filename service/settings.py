@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     """How long a finished job and its video are kept, and an upload after its last use."""
     webhook_allow: Annotated[list[str], NoDecode] = Field(default_factory=list)
     """Origins that webhooks may be sent to, separated by commas; none, and nothing is ever sent."""
+    webhooks_in_gateway: bool = True
+    """Whether gateways send webhooks themselves; where they may not reach anybody, `lumiere webhooks` does."""
     max_upload_bytes: int = Field(64 * 1024 * 1024, ge=1024, le=4 * 1024**3)
     """The largest image or video that a client may send."""
 

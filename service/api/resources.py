@@ -70,7 +70,7 @@ async def open_resources(
     reaper = asyncio.create_task(run_reaper(records, stop), name="reaper")
     sweeper = asyncio.create_task(run_sweeper(records, storage, stop), name="sweeper")
     tasks = [reaper, sweeper]
-    if allowed:
+    if allowed and settings.webhooks_in_gateway:
         tasks.append(asyncio.create_task(run_webhooks(records.redis, allowed, stop), name="webhooks"))
     for task in tasks:
         task.add_done_callback(report_death)

@@ -106,6 +106,13 @@ def worker() -> None:
 
 
 @app.command()
+def webhooks() -> None:
+    """Send webhooks in place of the gateways (LUMIERE_WEBHOOKS_IN_GATEWAY=false)."""
+    require_redis(load_settings().redis_url)
+    become(stack.python_module("service.webhooks.main"))
+
+
+@app.command()
 def generate(
     words: Annotated[
         list[str], typer.Argument(metavar="[TASK] PROMPT", help=f"TASK: {', '.join(TASKS)}.", show_default=False)

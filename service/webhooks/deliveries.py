@@ -73,7 +73,7 @@ class Deliveries:
         self._claim = redis.register_script(CLAIM)
 
     async def prepare(self) -> None:
-        """Begins with the events from now on; called once, and again without effect."""
+        """Has the events from now on kept for whoever delivers; called once, and again without effect."""
         with redis_errors():
             try:
                 await self.redis.xgroup_create(keys.OUTBOX, GROUP, id="$", mkstream=True)

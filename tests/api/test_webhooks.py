@@ -3,6 +3,9 @@
 import asyncio
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +20,10 @@ import pytest
 from PIL import Image
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from service.api.app import create_app
 from service.settings import Settings
 from service.webhooks import deliveries as schedule
-from tests.api.gateway import CARD, Bench, write_card
+from tests.api.gateway import CARD, Bench, listening, write_card
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -252,6 +256,31 @@ async def test_events_of_a_dead_gateway_are_delivered_by_another(
     await redis.aclose()
 
     assert json.loads(receiver.got[0][1])["data"] == {"id": "video_x"}
+
+
+def test_a_process_of_its_own_sends_in_place_of_the_gateway(
+    settings: Settings, bench: Bench, receiver: Receiver
+) -> None:
+    quiet = settings.model_copy(update={"webhooks_in_gateway": False})
+    with listening(create_app(quiet)) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as sdk:
+        endpoint = add(sdk, receiver)
+        video_id = finish(sdk, bench)
+        delivered = bench.redis.exists("lumiere:deliveries")  # whoever delivers reads the outbox first
+        environment = {
+            **os.environ,
+            "LUMIERE_REDIS_URL": str(settings.redis_url),
+            "LUMIERE_WEBHOOK_ALLOW": ",".join(settings.webhook_allow),
+        }
+        process = subprocess.Popen([sys.executable, "-m", "service.webhooks.main"], env=environment)
+        try:
+            ((headers, body),) = receiver.wait(1)
+        finally:
+            process.terminate()
+            code = process.wait(20)
+
+    assert not delivered
+    assert sdk.webhooks.unwrap(body, headers, secret=endpoint.signing_secret).data.id == video_id  # type: ignore[union-attr]
+    assert code == 0
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ async def create_endpoint(
     secret in this answer, which is told only once.
     """
     check(asked.url, held)
+    await in_time(Deliveries(held.records.redis).prepare())
     try:
         endpoint = await in_time(
             endpoints_of(held).create(
