@@ -26,7 +26,7 @@ def measure(frames: int, size: int, steps: int) -> dict[str, float]:
     torch.manual_seed(0)
     network = build_network(SuperResolutionConfig()).eval()
     text = {"encoder_hidden_states": torch.zeros(1, 8, 128)}
-    low = torch.rand(1, 3, frames, size // 4, size // 4) * 2 - 1
+    low = torch.rand(1, 3, frames, size // network.config.scale, size // network.config.scale) * 2 - 1
     list(enlarge(network, low[:, :, :4], text, Settings(steps=1)))
     before = peak(resource)
     started = time.perf_counter()

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 Frames = NDArray[np.uint8]
@@ -28,6 +29,8 @@ is made anew. stretch: distort."""
 RESIZES = ("cover", "contain", "stretch")
 KEPT = 255
 FRAMES_AT_ONCE = 16
+ROUNDING = 1e-6
+"""Of a pixel: a stretch that touches less of one does not touch it."""
 
 
 class Keyframe(NamedTuple):
@@ -87,11 +90,13 @@ class Known:
 
 
 class Placement(NamedTuple):
-    """How an input comes to lie on a frame: resized to rows x columns, cut by `crop`, surrounded by `border`."""
+    """How an input comes to lie on a frame: `box` (left, top, right, bottom) of it, in pixels and parts of them, is
+    resized to rows x columns and surrounded by `border`.
+    """
 
+    box: tuple[float, float, float, float]
     rows: int
     columns: int
-    crop: tuple[slice, slice]
     border: tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -105,21 +110,22 @@ def placement(
     top, left = round(margins.top * height), round(margins.left * width)
     inner_height = max(1, height - top - round(margins.bottom * height))
     inner_width = max(1, width - left - round(margins.right * width))
-    if resize == "stretch":
-        rows, columns = inner_height, inner_width
-    else:
-        ratios = inner_height / source[0], inner_width / source[1]
-        ratio = max(ratios) if resize == "cover" else min(ratios)
-        rows, columns = max(1, round(source[0] * ratio)), max(1, round(source[1] * ratio))
-    cut_top, cut_left = max(0, rows - inner_height) // 2, max(0, columns - inner_width) // 2
-    shown_rows, shown_columns = min(rows, inner_height), min(columns, inner_width)
-    top += (inner_height - shown_rows) // 2
-    left += (inner_width - shown_columns) // 2
+    rows, columns = inner_height, inner_width
+    cut_height, cut_width = map(float, source)
+    if resize == "cover":
+        ratio = max(rows / source[0], columns / source[1])
+        cut_height, cut_width = min(cut_height, rows / ratio), min(cut_width, columns / ratio)
+    elif resize == "contain":
+        ratio = min(rows / source[0], columns / source[1])
+        rows, columns = (max(1, round(side * ratio)) for side in source)
+    top += (inner_height - rows) // 2
+    left += (inner_width - columns) // 2
+    cut_top, cut_left = (source[0] - cut_height) / 2, (source[1] - cut_width) / 2
     return Placement(
+        (cut_left, cut_top, min(cut_left + cut_width, source[1]), min(cut_top + cut_height, source[0])),
         rows,
         columns,
-        (slice(cut_top, cut_top + shown_rows), slice(cut_left, cut_left + shown_columns)),
-        ((top, height - top - shown_rows), (left, width - left - shown_columns)),
+        ((top, height - top - rows), (left, width - left - columns)),
     )
 
 
@@ -131,26 +137,37 @@ def place(frames: Frames, where: Placement) -> Frames:
     """Frames (t, h, w, 3) on the target's frame; around them their edges are repeated. Exact where nothing is
     resized.
     """
-    frames = frames[:, :, :, :3]
-    if frames.shape[1:3] != (where.rows, where.columns):
-        resized = np.empty((len(frames), where.rows, where.columns, 3), np.uint8)
-        for some in chunks(len(frames)):
-            levels = rearrange(torch.from_numpy(np.ascontiguousarray(frames[some])), "t h w c -> t c h w").float()
-            levels = F.interpolate(levels, (where.rows, where.columns), mode="bicubic", antialias=True)
-            resized[some] = rearrange(levels.round().clamp(0, 255).byte(), "t c h w -> t h w c").numpy()
-        frames = resized
-    frames = frames[:, *where.crop]
-    return np.pad(frames, ((0, 0), *where.border, (0, 0)), mode="edge") if np.any(where.border) else frames
+    left, top, right, bottom = where.box
+    if (bottom - top, right - left) == (where.rows, where.columns) and top == int(top) and left == int(left):
+        placed = frames[:, int(top) : int(bottom), int(left) : int(right), :3]
+    else:
+        placed = np.empty((len(frames), where.rows, where.columns, 3), np.uint8)
+        for frame, pixels in zip(frames, placed, strict=True):
+            picture = Image.fromarray(np.ascontiguousarray(frame[..., :3]))
+            pixels[:] = picture.resize((where.columns, where.rows), Image.Resampling.BICUBIC, where.box)
+    return np.pad(placed, ((0, 0), *where.border, (0, 0)), mode="edge") if np.any(where.border) else placed
 
 
 def place_region(region: Region, where: Placement) -> Region:
     """A region on the target's frame, all that is around the input with it. A pixel belongs to it if any part does."""
-    if region.shape[1:] != (where.rows, where.columns):
-        covered = [torch.from_numpy(np.ascontiguousarray(region[some])).float() for some in chunks(len(region))]
-        covered = [F.adaptive_max_pool2d(some, (where.rows, where.columns)) for some in covered]
-        region = torch.cat(covered).bool().numpy()
-    region = region[:, *where.crop]
+    left, top, right, bottom = where.box
+    for axis, (begin, end, count) in ((1, (top, bottom, where.rows)), (2, (left, right, where.columns))):
+        region = any_of(region, np.linspace(begin, end, count + 1), axis)
     return np.pad(region, ((0, 0), *where.border), constant_values=True) if np.any(where.border) else region
+
+
+def any_of(region: Region, edges: NDArray[np.floating], axis: int) -> Region:
+    """For each stretch between neighbouring `edges` along `axis`, in pixels, whether any pixel that it touches is
+    True.
+    """
+    first = np.floor(edges[:-1] + ROUNDING).astype(int)
+    last = np.ceil(edges[1:] - ROUNDING).astype(int)
+    if np.array_equal(first, np.arange(region.shape[axis])) and np.array_equal(last, first + 1):
+        return region
+    placed = region.take(first, axis)
+    for step in range(1, int((last - first).max())):
+        placed |= region.take(np.minimum(first + step, last - 1), axis)
+    return placed
 
 
 def region_of_boxes(

@@ -29,7 +29,7 @@ def read_image(
         upright = flat(image, WHITE)
         if longest_side is not None:
             upright.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-        return np.asarray(upright)
+        return np.array(upright)
 
 
 def read_mask(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:

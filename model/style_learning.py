@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from model.denoising import InvalidOutput, OnStep, StepInfo
+from model.drawing import in_precision
 from model.finetune.objective import loss, noised
 from model.image_model import image_model
 from model.multidiffusion import repeated
-from model.pipeline import in_precision
 from model.style_adapter import save_style, with_adapter
 from model.text import encode_text
 

@@ -92,7 +92,7 @@ def steady(
     longest_side: int,
     aspect: float,
 ) -> Iterator[NDArray[np.uint8]]:
-    """The frame shown at each i / fps. The last one is shown for as long as the one before it."""
+    """The frame shown at each i / fps. The last one is shown for as long as it says, at least as the one before."""
     made = 0
     shown: tuple[float, av.VideoFrame] | None = None
     length = 0.0
@@ -116,7 +116,8 @@ def steady(
             return
         shown = (seconds, frame)
     if shown is not None:
-        yield from until(shown[0] + (length or 1 / float(fps)))
+        own = float((shown[1].duration or 0) * (shown[1].time_base or 0))
+        yield from until(shown[0] + (max(own, length) or 1 / float(fps)))
 
 
 def upright(frame: av.VideoFrame, longest_side: int, aspect: float, size: tuple[int, int] | None) -> NDArray[np.uint8]:

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
 from model.conditioning import (
     Box,
@@ -60,6 +63,29 @@ class TestPlacing:
 
         assert placed[0, 2, 2, 0] > 240
         assert placed[0, -2, -2, 0] < 10
+
+    @pytest.mark.parametrize(
+        ("source", "target"), [((48, 65), (32, 32)), ((517, 333), (256, 256)), ((9, 17), (64, 48))]
+    )
+    def test_the_middle_is_cut_out_as_pillow_cuts_it(self, source, target):
+        """To a part of a pixel: whoever compares a frame with the picture would see it shifted."""
+        picture = noise(1, *source, 3)
+
+        placed = place(picture, placement(source, target, "cover"))[0]
+
+        fitted = ImageOps.fit(Image.fromarray(picture[0]), target[::-1], Image.Resampling.BICUBIC)
+        assert np.abs(placed.astype(int) - np.asarray(fitted)).max() <= 1
+
+    @given(st.tuples(*[st.integers(1, 90)] * 4), st.sampled_from(["cover", "contain", "stretch"]))
+    def test_any_size_fits_on_any_other(self, sides, resize):
+        source, target = sides[:2], sides[2:]
+        where = placement(source, target, resize)
+        dot = np.zeros((1, *source), bool)
+        dot[0, source[0] // 2, source[1] // 2] = True
+
+        assert place(noise(1, *source, 3), where).shape == (1, *target, 3)
+        assert place_region(dot, where).shape == (1, *target)
+        assert place_region(dot, where).any()
 
     @pytest.mark.parametrize("source", [(1, 1), (7, 1000), (1000, 7), (333, 221)])
     @pytest.mark.parametrize("resize", ["cover", "contain", "stretch"])

@@ -5,8 +5,10 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from benchmarks.seams import borders, measure
 from model.conditioning import Keyframe
 from model.denoising import InvalidOutput
+from model.options import Options
 from model.pipeline import LumierePipeline
 from model.super_resolution import Settings, SuperResolution, enlarge
 from tests.model.tiny import tiny_pipeline
@@ -14,13 +16,14 @@ from tests.model.tiny import tiny_pipeline
 PROMPT = "a red ball"
 
 
-def tiny_network(spread: float = 0.3) -> SuperResolution:
+def tiny_network(spread: float = 0.3, scale: int = 2, patch: int = 4) -> SuperResolution:
+    cells = 3 * patch**2
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         image = UNet2DConditionModel(
             sample_size=8,
-            in_channels=48 + 12,
-            out_channels=48,
+            in_channels=cells + 3 * (patch // scale) ** 2,
+            out_channels=cells,
             block_out_channels=(8, 16),
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -34,8 +37,8 @@ def tiny_network(spread: float = 0.3) -> SuperResolution:
             image.eval(),
             temporal_factors=(1,),
             temporal_attention_depth=1,
-            scale=2,
-            patch_size=4,
+            scale=scale,
+            patch_size=patch,
             residual_spread=spread,
         )
 
@@ -221,3 +224,51 @@ class TestPipeline:
         )
 
         assert np.array_equal(clip.frames[2], image)
+
+
+@pytest.fixture(scope="module")
+def eightfold() -> LumierePipeline:
+    """As lumiere-mini is shaped: from 32 to 256 pixels, a cell of the network for each pixel of the base."""
+    pipeline = tiny_pipeline()
+    with torch.no_grad():  # a grey video that stands still
+        pipeline.unet.conv_out.weight.zero_()
+        pipeline.unet.conv_out.bias.zero_()
+    network = tiny_network(spread=0.1, scale=8, patch=8)
+    return LumierePipeline(**{**pipeline.components, "super_resolution": network}, patch_size=4)
+
+
+class TestEightfold:
+    @pytest.mark.parametrize(("width", "height"), [(256, 256), (200, 120), (96, 160), (34, 58)])
+    def test_sizes_that_no_stride_divides_are_made_and_keep_what_is_known(self, eightfold, width, height):
+        image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+        clip = eightfold.image_to_video(
+            PROMPT, keyframes=[Keyframe(image, 0)], num_frames=3, height=height, width=width, num_inference_steps=1
+        )
+
+        assert clip.frames.shape == (3, height, width, 3)
+        assert np.array_equal(clip.frames[0], image)
+
+    def test_windows_leave_no_seams_in_the_clip(self, eightfold):
+        """Every window is given a level of its own, which shows at its borders unless windows are fused."""
+        network = eightfold.super_resolution
+        predict = network.predict
+
+        def with_a_level_of_the_window(noisy, told, level, augmentation, **condition):
+            drawn = noisy.mean((1, 2, 3, 4), keepdim=True) * 1000
+            return 0.3 * predict(noisy, told, level, augmentation, **condition) + drawn
+
+        network.predict = with_a_level_of_the_window
+        eightfold.card = {"super_resolution": {"steps": 1, "window_frames": 8, "overlap_frames": 4}}
+        try:
+            options = Options(num_frames=36, height=256, width=256, num_inference_steps=1)
+            measured = measure(eightfold, PROMPT, options)
+        finally:
+            network.predict, eightfold.card = predict, {}
+
+        assert measured["apart"] > 1.5
+        assert measured["fused"] < 0.8 * measured["apart"]
+
+    def test_borders_are_where_windows_begin_and_end(self):
+        assert borders(20, Settings(window_frames=8, overlap_frames=2)) == [5, 7, 11, 13]
+        assert borders(16, Settings(window_frames=8, overlap_frames=0)) == [7]

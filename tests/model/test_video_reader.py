@@ -5,6 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from model.video_io import write_mp4
 from model.video_reader import VideoLimits, read_video, read_video_mask
@@ -164,3 +165,10 @@ def test_sound_alone_is_no_video(tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_video(tmp_path / "x.mp4", 25, 80)
+
+
+def test_the_last_frame_of_an_animated_gif_is_shown_for_as_long_as_it_says(tmp_path):
+    first, last = (Image.fromarray(frame) for frame in flat_frames([40, 200]))
+    first.save(tmp_path / "x.gif", save_all=True, append_images=[last], duration=[100, 400])
+
+    assert greys(read_video(tmp_path / "x.gif", fps=10, num_frames=100)) == [40] + [200] * 4
