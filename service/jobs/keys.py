@@ -37,6 +37,11 @@ def job(job_id: str) -> str:
     return JOB_PREFIX + job_id
 
 
+def gone(name: str) -> str:
+    """string: where in its index a deleted job or file was."""
+    return f"{PREFIX}gone:{name}"
+
+
 def events(job_id: str) -> str:
     return JOB_PREFIX + job_id + EVENTS_SUFFIX
 

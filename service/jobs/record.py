@@ -26,6 +26,7 @@ from service.jobs.contract import (
     is_job_id,
     new_job_id,
 )
+from service.jobs.pages import forget, place_of
 from service.jobs.policy import WORKER_TTL_SECONDS, JobPolicy
 from service.settings import Settings, SettingsError
 
@@ -246,9 +247,7 @@ class JobRecords:
         if job is not None and job.state.terminal:
             with redis_errors():
                 await self.redis.delete(keys.job(job_id), keys.events(job_id))
-                await self.redis.zrem(keys.INDEX, job_id)
-                if job.owner:
-                    await self.redis.zrem(keys.owned(job.owner), job_id)
+                await forget(self.redis, job_id, keys.INDEX, *([keys.owned(job.owner)] if job.owner else []))
         return job
 
     async def live_workers(self) -> Sequence[WorkerInfo]:
@@ -299,10 +298,12 @@ class JobRecords:
         with redis_errors():
             rank = -1
             if after is not None:
-                place = await (self.redis.zrevrank if newest_first else self.redis.zrank)(index, after)
+                place = (
+                    await place_of(self.redis, index, after, newest_first=newest_first) if is_job_id(after) else None
+                )
                 if place is None:
                     return []
-                rank = cast(int, place)
+                rank = place
             while len(found) < limit:
                 page = cast(Ids, await self.redis.zrange(index, rank + 1, rank + limit, desc=newest_first))
                 if not page:

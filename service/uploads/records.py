@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from service.jobs import keys
 from service.jobs.connection import redis_errors
 from service.jobs.contract import MediaRef
+from service.jobs.pages import forget, place_of
 
 FILE_ID = re.compile(r"file_[a-z2-7]{26}")
 Ids = list[str]
@@ -114,10 +115,8 @@ class FileRecords:
     async def delete(self, file_id: str) -> None:
         """Forgets the file; its bytes are the caller's to delete."""
         with redis_errors():
-            async with self.redis.pipeline(transaction=True) as pipeline:
-                pipeline.delete(keys.file(file_id))
-                pipeline.zrem(keys.FILES, file_id)
-                await pipeline.execute()
+            await self.redis.delete(keys.file(file_id))
+            await forget(self.redis, file_id, keys.FILES)
 
     async def list(
         self,
@@ -132,10 +131,11 @@ class FileRecords:
         with redis_errors():
             rank = -1
             if after is not None:
-                place = await (self.redis.zrevrank if newest_first else self.redis.zrank)(keys.FILES, after)
+                known = is_file_id(after)
+                place = await place_of(self.redis, keys.FILES, after, newest_first=newest_first) if known else None
                 if place is None:
                     return []
-                rank = cast(int, place)
+                rank = place
             while len(found) < limit:
                 page = cast(Ids, await self.redis.zrange(keys.FILES, rank + 1, rank + limit, desc=newest_first))
                 if not page:

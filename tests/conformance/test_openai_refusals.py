@@ -208,6 +208,18 @@ def test_pages(client: openai.OpenAI) -> None:
     assert (middle.last_id, client.videos.list(after=made[-1], order="asc").data) == (made[-1], [])
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_what_is_deleted_while_it_is_paged_through(client: openai.OpenAI, order: Any) -> None:
+    for number in range(5):
+        client.videos.create(prompt=f"star {number}")
+        client.files.create(file=picture(), purpose="vision")
+    videos = [client.videos.delete(video.id).id for video in client.videos.list(limit=2, order=order)]
+    files = [client.files.delete(file.id).id for file in client.files.list(limit=2, order=order)]
+
+    assert (len(set(videos)), len(set(files))) == (5, 5)
+    assert client.videos.list().data == [] and client.files.list().data == []
+
+
 @pytest.mark.parametrize("seconds", ["1", "4", "5", 4, "2.5"])
 def test_lengths(client: openai.OpenAI, seconds: Any) -> None:
     assert client.videos.create(prompt="a ball", seconds=seconds, size="64x64").seconds == str(seconds)  # type: ignore[arg-type]
