@@ -17,18 +17,19 @@ WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def read_image(
-    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, longest_side: int | None = None
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, shortest_side: int | None = None
 ) -> NDArray[np.uint8]:
     """RGB pixels (h, w, 3) of a JPEG, PNG or WebP file, upright. What is transparent lies on white; of an animation the
-    first frame is read. A larger image is shrunk to `longest_side`.
+    first frame is read. An image is shrunk until its short side is `shortest_side`.
 
     Raises ValueError for a file that is no such image, is broken, or has more than `max_pixels` pixels,
         FileNotFoundError when there is none.
     """
     with opened(path, max_pixels) as image:
         upright = flat(image, WHITE)
-        if longest_side is not None:
-            upright.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+        if shortest_side is not None and min(upright.size) > shortest_side:
+            ratio = shortest_side / min(upright.size)
+            upright = upright.resize([round(side * ratio) for side in upright.size], Image.Resampling.LANCZOS)
         return np.array(upright)
 
 

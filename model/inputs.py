@@ -13,21 +13,21 @@ from model.video_reader import VideoLimits, read_video, read_video_mask
 STILLS = (".jpg", ".jpeg", ".png", ".webp")
 
 
-def largest_side(width: int, height: int) -> int:
-    """Pixels along the long side of an input beyond which a video of width x height gains nothing."""
+def enough(width: int, height: int) -> int:
+    """Pixels along a side of an input beyond which a video of width x height gains nothing."""
     return 2 * max(width, height)
 
 
 def read_picture(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     """(h, w, 3), for a video of width x height."""
-    return read_image(path, longest_side=largest_side(width, height))
+    return read_image(path, shortest_side=enough(width, height))
 
 
 def read_source(path: Path, fps: float, num_frames: int, width: int, height: int) -> Frames:
     """(t, h, w, 3) at the rate of the video that is made, of width x height; t is less than `num_frames` if the file
     ends before.
     """
-    return read_video(path, fps, num_frames, VideoLimits(longest_side=largest_side(width, height)))
+    return read_video(path, fps, num_frames, VideoLimits(longest_side=enough(width, height)))
 
 
 def read_region(

@@ -137,7 +137,7 @@ def learn_style(pipeline: Any, spec: JobSpec, inputs: Inputs, path: Path, on_ste
     assert isinstance(options, StyleOptions)
     assert inputs.image is not None
     pipeline.learn_style(
-        read_image(inputs.image, longest_side=STYLE_SIDES * pipeline.base_resolution),
+        read_image(inputs.image, shortest_side=STYLE_SIDES * pipeline.base_resolution),
         path,
         prompt=options.shows,
         seed=spec.seed,

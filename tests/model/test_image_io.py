@@ -103,8 +103,8 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path):
 def test_large_photographs_are_shrunk(tmp_path):
     halves().save(tmp_path / "x.png")
 
-    assert read_image(tmp_path / "x.png", longest_side=10).shape == (5, 10, 3)
-    assert read_image(tmp_path / "x.png", longest_side=40).shape == (20, 40, 3)
+    assert read_image(tmp_path / "x.png", shortest_side=5).shape == (5, 10, 3)
+    assert read_image(tmp_path / "x.png", shortest_side=40).shape == (20, 40, 3)
 
 
 def test_a_missing_file(tmp_path):
