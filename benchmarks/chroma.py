@@ -1,6 +1,7 @@
 """How near an H.264 file in 4:2:0 can come to a frame, whatever the encoder does, and how near ours comes.
 
-    python benchmarks/chroma.py                       # 32 scenes of the world that no training saw
+    python benchmarks/chroma.py                       # 32 scenes of the world that no training saw, as they are drawn
+    python benchmarks/chroma.py --given 128           # drawn at 128 pixels and enlarged, as a picture that is given
     python benchmarks/chroma.py --images a.png b.png  # pictures; odd sides are cropped
 
 With a luma for each pixel, what is lost of a colour is its part across grey that lies beyond the colours which the
@@ -21,6 +22,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.conditioning import place, placement
 from model.training.scenes.attributes import sample_scenes
 from model.training.scenes.render import frame_times, render
 from model.video_io import Chroma, read_mp4, write_mp4
@@ -34,6 +36,10 @@ def scenes(count: int, size: int) -> list[NDArray[np.uint8]]:
     drawn = sample_scenes(count, torch.Generator().manual_seed(11), split="held-out")
     frames = rearrange(render(drawn, frame_times(1, start=2.0), size), "n c 1 h w -> n h w c")
     return list(((frames + 1) * 127.5).round().clamp(0, 255).byte().numpy())
+
+
+def enlarged(scene: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return place(scene[None], placement(scene.shape[:2], (size, size)))[0]
 
 
 def decibels(square_error: float) -> float:
@@ -81,13 +87,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--images", type=Path, nargs="+", help="instead of scenes")
     parser.add_argument("--count", type=int, default=32, help="scenes")
-    parser.add_argument("--size", type=int, default=128, help="pixels of a scene")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a frame")
+    parser.add_argument("--given", type=int, help="pixels at which a scene is drawn; those of the frame if not given")
     arguments = parser.parse_args()
     if arguments.images:
         opened = [np.asarray(Image.open(path).convert("RGB")) for path in arguments.images]
         frames = [frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2] for frame in opened]
     else:
-        frames = scenes(arguments.count, arguments.size)
+        drawn = scenes(arguments.count, arguments.given or arguments.size)
+        frames = [enlarged(scene, arguments.size) for scene in drawn]
     each = [measure(frame) for frame in frames]
     result: dict[str, Any] = {}
     print(f"{'RGB PSNR, dB':28} {'median':>7} {'worst':>7} {'best':>7} {'>= 40 dB':>9}")

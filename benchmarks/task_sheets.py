@@ -20,7 +20,7 @@ import torch
 from einops import rearrange
 from PIL import Image
 
-from model.conditioning import Box, Frames, Keyframe, Region, region_of_boxes
+from model.conditioning import Box, Frames, Keyframe, Region, place, placement, region_of_boxes
 from model.evaluation.report import prompt_sheet
 from model.pipeline import LumierePipeline
 from model.training.scenes.attributes import scenes_from_names
@@ -28,8 +28,12 @@ from model.training.scenes.render import frame_times, render
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "model" / "weights" / "lumiere-mini"
+SHOWN = 160
+"""Pixels along a side of a frame on a sheet."""
 LARGEST = 300_000
 """Bytes of a PNG."""
+DRAWN = 128
+"""Pixels at which scenes are drawn, which takes long beyond; they are enlarged from there."""
 BALL = {"subject": "ball", "colour": "red", "setting": "meadow", "motion": "right", "style": "plain"}
 STAR = {"subject": "star", "colour": "blue", "setting": "desert", "motion": "rising", "style": "plain"}
 HOLE = Box(0.55, 0.3, 0.4, 0.4)
@@ -53,9 +57,9 @@ class Studio:
 
     def scene(self, named: dict[str, str]) -> Frames:
         scenes = scenes_from_names([named], torch.Generator().manual_seed(7_000_000))
-        video = render(scenes, frame_times(self.frames), self.height)[0]
+        video = render(scenes, frame_times(self.frames), min(self.height, DRAWN))[0]
         frames: Frames = rearrange((video + 1) * 127.5, "c t h w -> t h w c").round().clamp(0, 255).byte().numpy()
-        return frames
+        return place(frames, placement(frames.shape[1:3], (self.height, self.width)))
 
     def region(self, box: Box) -> Region:
         return region_of_boxes([box], self.frames, self.fps, self.height, self.width)
@@ -157,7 +161,8 @@ def main(words: list[str] | None = None) -> None:
     studio = Studio(asked.model, asked.steps, asked.frames)
     for task in asked.tasks:
         rows = TASKS[task](studio)
-        sheet = prompt_sheet([row.frames for row in rows], [row.caption for row in rows], scale=1)
+        shown = [place(row.frames, placement(row.frames.shape[1:3], (SHOWN, SHOWN))) for row in rows]
+        sheet = prompt_sheet(shown, [row.caption for row in rows], scale=1)
         content = small_png(sheet)
         (asked.out / f"{task}.png").write_bytes(content)
         print(f"{asked.out / task}.png: {len(rows)} rows, {len(content) / 1000:.0f} kB", flush=True)
