@@ -181,6 +181,16 @@ def test_a_service_that_is_full_is_asked_again(client_of: ClientOf, bench: Bench
     assert client.videos.create(prompt="a ball").status == "queued"
 
 
+def test_the_repeat_of_a_refused_request_is_no_older_one(client_of: ClientOf, bench: Bench) -> None:
+    client = client_of(retries=3)
+    older = client.videos.create(prompt="a ball")
+    bench.redis.set(redis_keys.FULL, 1, px=200)
+    raw = client.videos.with_raw_response.create(prompt="a ball")
+
+    assert raw.http_request.headers["x-stainless-retry-count"] != "0"
+    assert raw.parse().id != older.id
+
+
 def test_a_failed_video_ends_the_polling(client: openai.OpenAI, bench: Bench) -> None:
     failing, cancelled = (client.videos.create(prompt="a ball") for _ in range(2))
     bench.fail(bench.claim(failing.id), ErrorCode.OUT_OF_MEMORY)

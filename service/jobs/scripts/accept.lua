@@ -8,7 +8,9 @@
 local id, spec, queue, model, shape, cost, steps, retention, max_queued, idempotency, fingerprint, worker_ttl,
   owner, account, weight, priority, requests_quota, cost_quota, jobs_quota, request_id, traceparent,
   memory, life = unpack(ARGV)
-if idempotency ~= '' then
+if idempotency ~= '' and memory == '0' then
+  redis.call('DEL', idempotency)  -- a new request; if it is refused, its repeat does not stand for an older one
+elseif idempotency ~= '' then
   local known, known_print = unpack(redis.call('HMGET', idempotency, 'job', 'fingerprint'))
   local created = known and (fields(known, 'created_ms'))
   if created and (memory == '' or now_ms() - tonumber(created) < tonumber(memory)) then
