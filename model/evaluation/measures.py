@@ -1,4 +1,4 @@
-"""Measurements of a clip that need no network: colour of the moving subject, its track, flicker and smoothness."""
+"""Measurements of a clip that need no network: colour of what moves, its track, flicker, smoothness and seams."""
 
 import colorsys
 from dataclasses import dataclass
@@ -16,24 +16,62 @@ class Smoothness:
 
     flicker: 1 - mean |f(t+1) - f(t)| / 255. jerk_ratio: mean |second difference| / mean |first difference|; independent
     noise gives about 1.73, steady change 0. first_to_last: mean |last - first|, without which flicker rewards
-    stillness.
+    stillness. peak_to_median: of the steps between frames, 99th percentile over median; far above 2 is a cut or the
+    seam of two windows.
     """
 
     flicker: float
     jerk_ratio: float
     first_to_last: float
+    peak_to_median: float
 
 
 def smoothness(frames: Frames) -> Smoothness:
     """Of a clip of at least three frames."""
     levels = frames.astype(np.float32)
-    first = np.abs(np.diff(levels, axis=0)).mean()
+    steps = np.abs(np.diff(levels, axis=0)).mean((1, 2, 3))
+    first = steps.mean()
     second = np.abs(np.diff(levels, n=2, axis=0)).mean()
     return Smoothness(
         flicker=float(1 - first / 255),
         jerk_ratio=float(second / max(first, 1e-6)),
         first_to_last=float(np.abs(levels[-1] - levels[0]).mean()),
+        peak_to_median=float(np.quantile(steps, 0.99) / max(np.median(steps), 1e-6)),
     )
+
+
+EXACT_DB = 99.0
+"""Stands for the infinite PSNR of equal pixels."""
+
+
+def psnr(frames: NDArray[np.uint8], given: NDArray[np.uint8]) -> float:
+    """Decibels, at most EXACT_DB, of pixels against others of the same shape."""
+    error = np.square(frames.astype(np.float64) - given).mean()
+    return EXACT_DB if error == 0 else min(EXACT_DB, float(10 * np.log10(255**2 / error)))
+
+
+def seam_ratio(frames: Frames, region: NDArray[np.bool_]) -> float:
+    """How much more neighbouring pixels differ across the border of `region` (h, w) than beside it: 1 is no seam."""
+    levels = frames.astype(np.float32)
+    across, beside = [], []
+    for axis in (0, 1):
+        differs = np.abs(np.diff(levels, axis=axis + 1)).mean((0, 3))
+        border = np.diff(region, axis=axis)
+        along = np.moveaxis(border, axis, 0)
+        near = np.zeros_like(along)
+        near[1:] |= along[:-1]
+        near[:-1] |= along[1:]
+        across.append(differs[border])
+        beside.append(differs[np.moveaxis(near, 0, axis) & ~border])
+    if not sum(map(len, across)) or not sum(map(len, beside)):
+        raise ValueError("region must have a border with pixels on both sides")
+    return float(np.concatenate(across).mean() / max(float(np.concatenate(beside).mean()), 1e-6))
+
+
+def first_step_ratio(frames: Frames) -> float:
+    """The step from the first frame to the second, in median steps: far above 1, the video leaves a given image."""
+    steps = np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3))
+    return float(steps[0] / max(float(np.median(steps)), 1e-6))
 
 
 def moving_mask(frames: Frames) -> NDArray[np.bool_]:

@@ -1,0 +1,126 @@
+"""How the judge is taught: on single frames first, which are many and cheap, then on clips, softened and made noisy at
+random, so that a softer generator is judged by what it shows.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from model.evaluation.disturbance import disturbed
+from model.evaluation.judge import (
+    JUDGED_FRAMES,
+    JUDGED_SIZE,
+    STRIDE,
+    WEIGHTS,
+    Judge,
+    judged,
+    read_judge,
+    save_judge,
+)
+from model.evaluation.learning import Schedule, learn
+from model.training.scenes.attributes import ATTRIBUTES, STYLES, Scenes, sample_scenes
+from model.training.scenes.motions import CLIP_SECONDS
+from model.training.scenes.render import frame_times, render
+
+COLOURLESS_STYLE = "melting gold"
+"""Clips in it have no colour to be told."""
+PLAIN_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class JudgeTraining:
+    """`frame_steps` on single frames of `frame_batch` scenes, then `clip_steps` on `clip_batch` clips."""
+
+    frame_steps: int = 3000
+    frame_batch: int = 64
+    clip_steps: int = 1000
+    clip_batch: int = 16
+    learning_rate: float = 2e-3
+    seed: int = 77
+
+
+def train_judge(
+    config: JudgeTraining, path: Path = WEIGHTS, start_from: Path | None = None, clips: int = 1024
+) -> dict[str, float]:
+    """Trains and saves a judge; returns its accuracy per attribute on `clips` rendered ones of seeds it has not seen.
+
+    start_from: a judge, perhaps of a smaller world, to begin with.
+    """
+    torch.manual_seed(config.seed)
+    judge = Judge()
+    if start_from is not None:
+        take_over(judge, start_from)
+
+    def loss_of(step: int) -> Tensor:
+        seed, generator = config.seed * 1_000_003 + step, Generator().manual_seed(step)
+        if step < config.frame_steps:
+            stills, scenes = rendered_stills(config.frame_batch, seed)
+            seen = judge.frame_features(disturbed(stills, generator).squeeze(2))
+            return attribute_losses({name: head(seen) for name, head in judge.heads.items()}, scenes)
+        clips, scenes = rendered_clips(config.clip_batch, seed)
+        return attribute_losses(judge(disturbed(clips, generator)), scenes)
+
+    schedule = Schedule(config.frame_steps + config.clip_steps, config.learning_rate)
+    learn(judge, schedule, loss_of, path.with_suffix(".checkpoint"))
+    save_judge(judge, path)
+    return judge_accuracy(judge.eval(), clips, seed=config.seed + 5_000_011)
+
+
+@torch.no_grad()
+def take_over(judge: Judge, path: Path) -> None:
+    """Weights of an older judge; those of a class go to where that class is now, new classes keep their own."""
+    tensors, classes = read_judge(path)
+    moved = dict(tensors)
+    lasts = {**{name: f"heads.{name}" for name in judge.heads}, "motion": f"time.{len(judge.time) - 1}"}
+    for attribute, layer in lasts.items():
+        for part in ("weight", "bias"):
+            rows = judge.state_dict()[f"{layer}.{part}"].clone()
+            for old, name in enumerate(classes[attribute]):
+                if name in ATTRIBUTES[attribute]:
+                    rows[ATTRIBUTES[attribute].index(name)] = tensors[f"{layer}.{part}"][old]
+            moved[f"{layer}.{part}"] = rows
+    judge.load_state_dict(moved)
+
+
+def rendered_clips(n: int, seed: int) -> tuple[Tensor, Scenes]:
+    """Clips of any combination, held-out ones included: the judge must know the whole world."""
+    scenes = sample_scenes(n, Generator().manual_seed(seed), split="any", plain_share=PLAIN_SHARE)
+    return render(scenes, frame_times(JUDGED_FRAMES, STRIDE), JUDGED_SIZE), scenes
+
+
+def rendered_stills(n: int, seed: int) -> tuple[Tensor, Scenes]:
+    """One frame (n, 3, 1, h, w) of each of n scenes, at any moment."""
+    generator = Generator().manual_seed(seed)
+    scenes = sample_scenes(n, generator, split="any", plain_share=PLAIN_SHARE)
+    return render(scenes, CLIP_SECONDS * torch.rand(n, 1, generator=generator), JUDGED_SIZE), scenes
+
+
+def attribute_losses(answers: dict[str, Tensor], scenes: Scenes) -> Tensor:
+    """Sum of the cross-entropies over what can be told."""
+    coloured = scenes.style != STYLES.index(COLOURLESS_STYLE)
+    losses = []
+    for name, logits in answers.items():
+        each = F.cross_entropy(logits, getattr(scenes, name), reduction="none")
+        losses.append(each[coloured].mean() if name == "colour" else each.mean())
+    return torch.stack(losses).sum()
+
+
+def can_be_told(attribute: str, named: dict[str, str]) -> bool:
+    """Whether a clip shows an attribute at all."""
+    return not (attribute == "colour" and named["style"] == COLOURLESS_STYLE)
+
+
+def judge_accuracy(judge: Judge, clips: int, seed: int) -> dict[str, float]:
+    """Share of rendered clips judged right, per attribute, where it can be told."""
+    right: dict[str, list[bool]] = {name: [] for name in ATTRIBUTES}
+    for start in range(0, clips, 32):
+        frames, scenes = rendered_clips(min(32, clips - start), seed + start)
+        for i, answer in enumerate(judged(judge, frames)):
+            truth = scenes.names(i)
+            for name in right:
+                if can_be_told(name, truth):
+                    right[name].append(answer[name] == truth[name])
+    return {name: sum(answers) / len(answers) for name, answers in right.items()}

@@ -1,0 +1,32 @@
+"""What the model is asked for."""
+
+import random
+
+import torch
+
+from model.training.scenes.attributes import Split, sample_scenes
+from model.training.scenes.captions import (
+    COLOUR_NAMES,
+    MOTION_PHRASES,
+    SETTING_PHRASES,
+    STYLE_PHRASES,
+    SUBJECT_NAMES,
+    Caption,
+    captions,
+)
+
+
+def drawn_prompts(n: int, seed: int, split: Split = "held-out", plain_share: float = 1.0) -> list[Caption]:
+    """Sentences that name subject, colour, setting, motion and style of combinations of `split`.
+
+    plain_share: of the prompts, whose style is the plain one.
+    """
+    scenes = sample_scenes(n, torch.Generator().manual_seed(seed), split=split, plain_share=plain_share)
+    return captions(scenes, random.Random(seed), open_share=0.0)
+
+
+def sentence(named: dict[str, str]) -> str:
+    """The most usual words for what is named, in one order: two that differ in an attribute differ in its words."""
+    before, after = STYLE_PHRASES[named["style"]][0]
+    subject = f"a {COLOUR_NAMES[named['colour']][0]} {SUBJECT_NAMES[named['subject']][0]}"
+    return f"{before}{subject} {MOTION_PHRASES[named['motion']][0]} {SETTING_PHRASES[named['setting']][0]}{after}"
