@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from fastapi import Query
 from pydantic import BaseModel
 
+AFTER = Query(
+    max_length=64,
+    description="Id behind which the page begins, also of what was deleted within the hour; an unknown one gives none.",
+)
 T = TypeVar("T")
 
 

@@ -10,7 +10,7 @@ from service.api.file_schemas import File, FileDeleted, FileList, FileRequest
 from service.api.media_input import MediaInput
 from service.api.openai_route import OpenAIRoute, refusals
 from service.api.openapi import REQUEST_ID, Responses, form_request
-from service.api.paging import page_of
+from service.api.paging import AFTER, page_of
 from service.api.resources import Held, Resources, in_time
 from service.api.sending import object_responses, send_object
 from service.api.task_body import Asked, task_body
@@ -86,9 +86,7 @@ def content_of(source: MediaInput, asked: Asked[FileRequest]) -> tuple[IO[bytes]
 @files.get("", summary="List files", responses={**ANSWER, **refusals("invalid_field", "redis_unavailable")})
 async def list_files(
     held: Held,
-    after: Annotated[
-        str | None, Query(max_length=64, description="Id behind which the page begins; an unknown one gives none.")
-    ] = None,
+    after: Annotated[str | None, AFTER] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     order: Annotated[Literal["asc", "desc"], Query(description="By time of creation.")] = "desc",
     purpose: Annotated[str | None, Query(max_length=64)] = None,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from service.api.errors import ApiError
 from service.api.openai_route import JOBS, OpenAIRoute, asked_by_openai, refusals, video_for
 from service.api.openapi import POLL_AFTER, REQUEST_ID
-from service.api.paging import page_of
+from service.api.paging import AFTER, page_of
 from service.api.polling import poll_interval
 from service.api.resources import Held, in_time
 from service.api.schemas import Video, VideoDeleted, VideoList
@@ -32,9 +32,7 @@ ONE_VIDEO = {"description": "The video as it is now.", "headers": {**REQUEST_ID,
 async def list_videos(
     held: Held,
     openai: OpenAI,
-    after: Annotated[
-        str | None, Query(max_length=64, description="Id behind which the page begins; an unknown one gives none.")
-    ] = None,
+    after: Annotated[str | None, AFTER] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Annotated[Literal["asc", "desc"], Query(description="By time of creation.")] = "desc",
 ) -> VideoList:
