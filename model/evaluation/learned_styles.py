@@ -45,7 +45,7 @@ def learned_styles(bench: Bench, steps: int | None = None) -> Section:
 def learned(bench: Bench, style: str, steps: int | None) -> Path:
     """The file of a style, learned from a frame in the middle of a clip, if it was not before."""
     scene = scenes_of([{"style": style}], bench.seed + 7)
-    picture = to_clips(render(scene, torch.tensor([CLIP_SECONDS / 2]), PICTURE_SIZE))[0][0]
+    picture = to_clips(render(scene, torch.tensor([CLIP_SECONDS / 2]), FINER * bench.made.size))[0][0]
     path = bench.made.folder / f"style-{digest([bench.made.model, picture, steps])}.safetensors"
     if not path.exists():
         prompt = sentence({**scene.names(0), "style": "plain"})
