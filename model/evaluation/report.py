@@ -54,7 +54,8 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
 def write_section(name: str, section: Section, settings: dict[str, object], folder: Path) -> None:
     """`NAME.json`, and `NAME-1.png`, … with the clips: beside those of other sections, over those of this one."""
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"settings": settings, "rows": [asdict(row) for row in section.rows], "videos": section.videos}
+    rows = [{**asdict(row), "interval": row.interval} for row in section.rows]
+    document = {"settings": settings, "rows": rows, "videos": section.videos}
     (folder / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
     for page, start in enumerate(range(0, len(section.sheet), SHEET_ROWS)):
         texts, clips = zip(*section.sheet[start : start + SHEET_ROWS], strict=True)
@@ -64,10 +65,12 @@ def write_section(name: str, section: Section, settings: dict[str, object], fold
 def section_table(name: str, section: Section) -> Table:
     table = Table(title=name, title_justify="left")
     table.add_column("measure")
-    for column in ("model", "rendered clips", "of"):
+    for column in ("model", "95 %", "rendered clips", "of"):
         table.add_column(column, justify="right")
     for row in section.rows:
-        table.add_row(row.measure, figure(row.model, row.unit), figure(row.rendered, row.unit), str(row.count))
+        interval = "" if row.interval is None else f"{row.interval[0]:.0%}-{row.interval[1]:.0%}"
+        model, rendered = figure(row.model, row.unit), figure(row.rendered, row.unit)
+        table.add_row(row.measure, model, interval, rendered, str(row.count))
     return table
 
 

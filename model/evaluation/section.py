@@ -1,5 +1,6 @@
 """What a section of the evaluation is given, and what it gives back."""
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,16 @@ class Row:
         """figures: of the model's videos, and of rendered clips."""
         model, rendered = figures
         return cls(measure, model, rendered, count, unit)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of a share of the model's: where it lies with 95 % confidence (Wilson 1927)."""
+        if self.unit != "share" or self.model is None or not self.count:
+            return None
+        wide = 1.96**2 / self.count
+        middle = (self.model + wide / 2) / (1 + wide)
+        half = math.sqrt(wide * (self.model * (1 - self.model) + wide / 4)) / (1 + wide)
+        return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True)

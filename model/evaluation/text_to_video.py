@@ -89,7 +89,7 @@ def distance_rows(
     )
     return [
         Row("Fréchet distance to rendered clips, judge's features", model, floor, len(clips)),
-        Row("the same of rendered clips at half the resolution", soft, floor, len(clips)),
+        Row("the same of rendered clips at half the resolution", None, soft, len(clips)),
     ]
 
 
@@ -152,6 +152,7 @@ def prompt_swaps(bench: Bench) -> Section:
     base, world = videos(bases, "as they are", bench.seed), worlds(bases, bench.seed)
     other, other_world = videos(bases, "other seeds", bench.seed + 1_000_003), worlds(bases, bench.seed + 1)
     still = apart(bench, base, other), apart(bench, world, other_world)
+    base_shown, world_shown = bench.shown(base), bench.shown(world)
     rows: list[Row] = []
     records: list[dict[str, object]] = []
     for attribute, said in swapped.items():
@@ -161,9 +162,14 @@ def prompt_swaps(bench: Bench) -> Section:
             mean(seen[attribute] == named[attribute] for named, seen in zip(said, answers, strict=True))
             for answers in (shown, shown_world)
         ]
+        stays = [
+            mean(all(seen[name] == old[name] for name in seen if name != attribute) for seen, old in pairs)
+            for pairs in (zip(shown, base_shown, strict=True), zip(shown_world, world_shown, strict=True))
+        ]
         moves = apart(bench, base, clips) / still[0], apart(bench, world, world_clips) / still[1]
         rows += [
             Row.both(f"{attribute} swapped: shown", follows, len(said), "share"),
+            Row.both(f"{attribute} swapped: the rest is as before", stays, len(said), "share"),
             Row.both(f"{attribute} swapped: change, in changes of seed", moves, len(said)),
         ]
         records += [

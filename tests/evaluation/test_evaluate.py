@@ -12,7 +12,8 @@ from model.evaluation.learned_styles import learned_styles
 from model.evaluation.made import MadeVideos, digest
 from model.evaluation.prompts import drawn_prompts, sentence
 from model.evaluation.report import SECTIONS, figure, prompt_sheet
-from model.evaluation.section import Bench
+from model.evaluation.section import Bench, Row
+from model.evaluation.text_to_video import prompt_swaps
 from model.training.scenes.attributes import ATTRIBUTES, STYLES, is_held_out
 from model.training.scenes.captions import Caption
 
@@ -59,7 +60,7 @@ def test_videos_that_were_made_are_not_made_again(evaluated, tiny_folder) -> Non
     before = {path: path.stat().st_mtime_ns for path in (out / "videos").iterdir()}
     assert len(before) == 4
 
-    _, again = run(*OPTIONS, "--model", str(tiny_folder), "--sections", "text-to-video,inpaint", "--out", str(out))
+    _, again = run(*OPTIONS, "--model", str(tiny_folder), "--sections", "inpaint", "--out", str(out))
 
     assert {path: path.stat().st_mtime_ns for path in (out / "videos").iterdir()} == before
     assert again.splitlines()[-1] == first.splitlines()[-1]
@@ -99,6 +100,26 @@ def test_a_style_is_learned_once_and_used(tiny_folder, tmp_path) -> None:
     assert {row.measure for row in section.rows} >= {"style as said", "styles told apart by their features"}
     learned_styles(bench, steps=1)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("style-*.safetensors")} == styles
+
+
+def test_every_word_of_a_prompt_is_swapped(tiny_folder, tmp_path) -> None:
+    section = prompt_swaps(Bench(MadeVideos(tiny_folder, tmp_path, steps=1), prompts=2, seed=3))
+    rows = {row.measure: row for row in section.rows}
+
+    assert len(rows) == 3 * len(ATTRIBUTES)
+    assert all(rows[f"{name} swapped: shown"].rendered == 1 for name in ATTRIBUTES)
+    changes = {name: rows[f"{name} swapped: change, in changes of seed"].model or 0 for name in ATTRIBUTES}
+    assert changes["colour"] > 0
+    assert changes["setting"] == 0, "it comes last in a sentence, of which this model reads 22 letters"
+    assert len(list(tmp_path.iterdir())) == 2 * (2 + len(ATTRIBUTES))
+
+
+def test_the_interval_of_a_share() -> None:
+    low, high = Row("colour", 0.9, None, 100, "share").interval or (0, 0)
+
+    assert (round(low, 3), round(high, 3)) == (0.826, 0.945)
+    assert Row("jerk", 1.5, None, 100).interval is None
+    assert Row("colour", 1.0, None, 10, "share").interval == pytest.approx((0.722, 1), abs=0.001)
 
 
 @pytest.mark.parametrize(
