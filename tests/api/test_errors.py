@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from service.api import body, error_codes
 from service.api.error_codes import ERRORS, JOB_ERRORS
+from service.api.routes import videos
 from service.jobs import keys
 from service.jobs.contract import ErrorCode
 from service.settings import Settings
@@ -65,6 +66,7 @@ async def read_an_unfinished_video(scene: Scene) -> httpx.Response:
 async def delete_a_running_video(scene: Scene) -> httpx.Response:
     video_id = await scene.new()
     scene.bench.claim(video_id)
+    scene.patch.setattr(videos, "LEAVE_SECONDS", 0.05)
     return await scene.client.delete(f"/v1/videos/{video_id}")
 
 

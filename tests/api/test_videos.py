@@ -1,10 +1,12 @@
 """Look, list, cancel, delete: through every state that a job can have."""
 
+import asyncio
 import re
 
 import httpx
 import pytest
 
+from service.api.routes import videos
 from service.jobs.attempts import Verdict
 from service.jobs.contract import ErrorCode
 from tests.api.gateway import Bench
@@ -137,7 +139,22 @@ async def test_deleting_a_queued_job_cancels_it(client: httpx.AsyncClient, bench
     assert bench.attempts.claim(video_id, 1, "bench") is None
 
 
-async def test_deleting_a_running_job_stops_it_first(client: httpx.AsyncClient, bench: Bench) -> None:
+async def test_deleting_a_running_job_waits_for_its_worker(client: httpx.AsyncClient, bench: Bench) -> None:
+    video_id = await submit(client)
+    job = bench.claim(video_id)
+    deleting = asyncio.create_task(client.delete(f"/v1/videos/{video_id}"))
+    while bench.step(job, 3) is not Verdict.CANCEL:
+        await asyncio.sleep(0.01)
+    bench.confirm_cancel(job)
+
+    assert (await deleting).json()["deleted"] is True
+    assert (await client.get(f"/v1/videos/{video_id}")).status_code == 404
+
+
+async def test_deleting_a_job_whose_worker_does_not_leave_it(
+    client: httpx.AsyncClient, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(videos, "LEAVE_SECONDS", 0.05)
     video_id = await submit(client)
     job = bench.claim(video_id)
     early = await client.delete(f"/v1/videos/{video_id}")

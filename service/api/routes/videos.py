@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from service.api.accepting import ended
 from service.api.errors import ApiError
 from service.api.openai_route import JOBS, OpenAIRoute, asked_by_openai, refusals, video_for
 from service.api.openapi import POLL_AFTER, REQUEST_ID
@@ -16,6 +17,10 @@ from service.jobs.contract import STYLE
 
 router = APIRouter(tags=["videos"], route_class=OpenAIRoute)
 
+LEAVE_SECONDS = 4.0
+"""For which a deletion waits for the worker of a running job: clients repeat a 409 a few times only, and some wait for
+5 seconds only.
+"""
 CANCEL_RETRY_SECONDS = 1
 RETRY = {"x-should-retry": "true"}
 """For OpenAI's clients: this conflict is over as soon as the worker has left the job."""
@@ -73,8 +78,10 @@ async def cancel_video(video_id: VideoId, held: Held, openai: OpenAI, response: 
     },
 )
 async def delete_video(video_id: VideoId, held: Held) -> VideoDeleted:
-    """Removes record and file. An active job is cancelled; while a worker is still leaving it: 409, to be repeated."""
-    await in_time(held.records.cancel(video_id))
+    """Removes record and file. An active job is cancelled; if its worker takes long to leave it: 409."""
+    job = found(await in_time(held.records.cancel(video_id)))
+    if not job.state.terminal:
+        await ended(held, job, LEAVE_SECONDS)
     job = found(await in_time(held.records.delete(video_id)))
     if not job.state.terminal:
         raise ApiError(
