@@ -18,15 +18,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.training.scenes.attributes import ATTRIBUTES, MOTIONS
+from model.training.scenes.attributes import ATTRIBUTES
 
 JUDGED_FRAMES = 16
 STRIDE = 5
 """JUDGED_FRAMES frames STRIDE apart span a clip of 80."""
 JUDGED_SIZE = 64
 """Pixels along each side of what the judge sees."""
-FRAME_ATTRIBUTES = tuple(name for name in ATTRIBUTES if name != "motion")
-"""What a single frame shows."""
+TIMED = ("motion", "camera")
+"""What no single frame shows."""
+FRAME_ATTRIBUTES = tuple(name for name in ATTRIBUTES if name not in TIMED)
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
 
 
@@ -45,7 +46,12 @@ class Judge(nn.Module):
             nn.Linear(4 * width * (JUDGED_SIZE // 16) ** 2, features),
             nn.SiLU(),
         )
-        self.heads = nn.ModuleDict({name: nn.Linear(features, len(ATTRIBUTES[name])) for name in FRAME_ATTRIBUTES})
+        self.heads = nn.ModuleDict(
+            {
+                name: nn.Linear(features if name in FRAME_ATTRIBUTES else 2 * features, len(values))
+                for name, values in ATTRIBUTES.items()
+            }
+        )
         self.time = nn.Sequential(
             nn.Conv1d(features, features, 3, padding=1),
             nn.SiLU(),
@@ -54,7 +60,6 @@ class Judge(nn.Module):
             nn.Flatten(),
             nn.Linear(features * JUDGED_FRAMES, 2 * features),
             nn.SiLU(),
-            nn.Linear(2 * features, len(MOTIONS)),
         )
 
     def frame_features(self, frames: Tensor) -> Tensor:
@@ -62,15 +67,21 @@ class Judge(nn.Module):
         return self.frames(frames.contiguous(memory_format=torch.channels_last))
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
-        frames, motion = self.features(clips)
-        answers = {name: head(frames).log_softmax(-1).mean(1) for name, head in self.heads.items()}
-        return {**answers, "motion": self.time[-1](motion)}
+        frames, sequence = self.features(clips)
+        return {
+            **self.frame_answers(frames),
+            **{name: self.heads[name](sequence) for name in TIMED if name in self.heads},
+        }
+
+    def frame_answers(self, frames: Tensor) -> dict[str, Tensor]:
+        """Of frames' features (n, t, f), all of whose answers are averaged."""
+        return {name: self.heads[name](frames).log_softmax(-1).mean(1) for name in FRAME_ATTRIBUTES}
 
     def features(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """What each frame shows (n, JUDGED_FRAMES, f), and how they follow on each other (n, 2 f)."""
         flat = self.frame_features(rearrange(clips, "n c t h w -> (n t) c h w"))
         frames = rearrange(flat, "(n t) f -> n t f", n=len(clips))
-        return frames, self.time[:-1](rearrange(frames, "n t f -> n f t"))
+        return frames, self.time(rearrange(frames, "n t f -> n f t"))
 
 
 def save_judge(judge: Judge, path: Path) -> None:
@@ -83,9 +94,10 @@ def load_judge(path: Path = WEIGHTS) -> Judge:
     """Raises ValueError if the world has changed since the judge was trained."""
     tensors, classes = read_judge(path)
     for name, values in ATTRIBUTES.items():
-        if tuple(classes[name]) != values:
+        known = tuple(classes.get(name, ()))
+        if known != values:
             raise ValueError(
-                f"the judge was trained when {name} was one of {', '.join(classes[name])}; "
+                f"the judge was trained when {name} was one of {', '.join(known) or 'nothing'}; "
                 "train it anew with `lumiere evaluate judge`"
             )
     judge = Judge()

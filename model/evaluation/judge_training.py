@@ -59,7 +59,7 @@ def train_judge(
         if step < config.frame_steps:
             stills, scenes = rendered_stills(config.frame_batch, seed)
             seen = judge.frame_features(disturbed(stills, generator).squeeze(2))
-            return attribute_losses({name: head(seen) for name, head in judge.heads.items()}, scenes)
+            return attribute_losses(judge.frame_answers(seen[:, None]), scenes)
         clips, scenes = rendered_clips(config.clip_batch, seed)
         return attribute_losses(judge(disturbed(clips, generator)), scenes)
 
@@ -73,16 +73,15 @@ def train_judge(
 def take_over(judge: Judge, path: Path) -> None:
     """Weights of an older judge; those of a class go to where that class is now, new classes keep their own."""
     tensors, classes = read_judge(path)
-    moved = dict(tensors)
-    lasts = {**{name: f"heads.{name}" for name in judge.heads}, "motion": f"time.{len(judge.time) - 1}"}
-    for attribute, layer in lasts.items():
-        for part in ("weight", "bias"):
-            rows = judge.state_dict()[f"{layer}.{part}"].clone()
-            for old, name in enumerate(classes[attribute]):
-                if name in ATTRIBUTES[attribute]:
-                    rows[ATTRIBUTES[attribute].index(name)] = tensors[f"{layer}.{part}"][old]
-            moved[f"{layer}.{part}"] = rows
-    judge.load_state_dict(moved)
+    fresh = judge.state_dict()
+    for attribute, values in ATTRIBUTES.items():
+        for part in (f"heads.{attribute}.weight", f"heads.{attribute}.bias"):
+            rows = fresh[part].clone()
+            for old, name in enumerate(classes.get(attribute, ())):
+                if name in values:
+                    rows[values.index(name)] = tensors[part][old]
+            tensors[part] = rows
+    judge.load_state_dict({name: tensors[name] for name in fresh})
 
 
 def rendered_clips(n: int, seed: int) -> tuple[Tensor, Scenes]:

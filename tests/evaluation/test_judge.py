@@ -51,9 +51,23 @@ def test_a_judge_of_another_world_is_refused_and_can_be_taken_over(tmp_path) -> 
 
     judge = Judge()
     take_over(judge, path)
-    for layer in ("heads.subject", "heads.colour", f"time.{len(judge.time) - 1}"):
+    for layer in ("heads.subject", "heads.colour", "heads.motion"):
         known = slice(0, 2) if layer == "heads.subject" else slice(None)
         assert torch.equal(judge.state_dict()[f"{layer}.weight"][known], old.state_dict()[f"{layer}.weight"][known])
+
+
+def test_a_world_with_another_attribute_needs_another_judge(tmp_path) -> None:
+    path = tmp_path / "judge.safetensors"
+    tensors = {name: value for name, value in Judge().state_dict().items() if not name.startswith("heads.motion")}
+    save_file(
+        tensors, path, {"classes": json.dumps({name: ATTRIBUTES[name] for name in ATTRIBUTES if name != "motion"})}
+    )
+
+    with pytest.raises(ValueError, match="when motion was one of nothing"):
+        load_judge(path)
+    judge = Judge()
+    take_over(judge, path)
+    assert torch.equal(judge.state_dict()["heads.setting.weight"], tensors["heads.setting.weight"])
 
 
 def test_training_saves_a_judge_with_its_classes(tmp_path) -> None:
