@@ -16,7 +16,7 @@ from service.jobs import keys
 from service.jobs.connection import redis_errors, script
 from service.jobs.contract import Job, JobError, JobResult, JobState, WorkerInfo, WorkerState
 from service.jobs.policy import WORKER_TTL_SECONDS, JobPolicy
-from service.jobs.record import job_of_record
+from service.jobs.views import job_of_record
 
 PRIORITY_BAND = 1e12
 """Turns of jobs of a higher priority are so much lower; common.lua has the same."""

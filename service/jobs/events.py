@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from service.jobs import keys
 from service.jobs.connection import RedisUnavailable, redis_errors
 from service.jobs.contract import EventName, JobEvent, JobState
-from service.jobs.record import job_of_record
+from service.jobs.views import job_of_record
 
 log = logging.getLogger(__name__)
 
