@@ -56,6 +56,7 @@ CHOICES: dict[str, dict[str, Any]] = {
             "affinity": {"nodeAffinity": {}},
             "tolerations": [],
         },
+        "webhooks": {"replicas": 2},
         "keda": {"enabled": True},
     },
 }
