@@ -131,8 +131,10 @@ class Drawing(LatentSpace):
             raise ValueError(f"num_inference_steps must be 1 to 1000, got {steps}")
         for name, value in (("height", height), ("width", width)):
             if value < self.base_resolution or value % 2:
+                nearest = max(self.base_resolution, value // 2 * 2)
                 raise ValueError(
-                    f"{name} must be even and at least {self.base_resolution}, what this model draws at; got {value}"
+                    f"{name} must be even and at least {self.base_resolution}, what this model draws at; got {value}, "
+                    f"the nearest is {nearest}"
                 )
 
     def predict(self, sample: Tensor, timesteps: Tensor, **condition: Any) -> Tensor:

@@ -249,6 +249,11 @@ class TestEightfold:
         assert clip.frames.shape == (3, height, width, 3)
         assert np.array_equal(clip.frames[0], image)
 
+    @pytest.mark.parametrize(("height", "nearest"), [(201, 200), (33, 32), (30, 32)])
+    def test_sizes_that_cannot_be_are_refused_with_the_nearest_that_can(self, eightfold, height, nearest):
+        with pytest.raises(ValueError, match=rf"^height must be even and at least 32.*the nearest is {nearest}$"):
+            eightfold.text_to_video(PROMPT, num_frames=2, height=height, width=64, num_inference_steps=1)
+
     def test_windows_leave_no_seams_in_the_clip(self, eightfold):
         """Every window is given a level of its own, which shows at its borders unless windows are fused."""
         network = eightfold.super_resolution
