@@ -11,16 +11,16 @@ from torch import Tensor
 
 from model.training.scenes.attributes import COLOURS
 
-SETTLED = 0.9
-"""How straight in time a way must be (correlation) to be one way."""
+STEADY_WAY, STEADY_GROWTH = 0.9, 0.7
+"""How straight in time (correlation) a way must be to be one way, and a change of size, which is found less exactly."""
 FAR = 0.25
 """Of the frame's side: less is not a way across."""
 RESTLESS = 0.1
 """Of the frame's side: less is no movement."""
-RESIZED = math.log(1.6)
+RESIZED = math.log(1.25)
 SHORTEST_PERIOD = 0.6
 """Seconds."""
-HUED, ENOUGH = 0.16, 0.2
+HUED, ENOUGH = 0.16, 0.3
 """Chroma from which a pixel has a hue, and the share of such pixels from which they decide."""
 PERIODIC = 0.5
 """Autocorrelation at the period below which there is none."""
@@ -56,7 +56,7 @@ def colour_of(frames: Tensor, cover: Tensor) -> str:
     Most subjects have some black and white about them, so what has a hue decides if it is enough; among hues the
     stronger count more.
     """
-    inside = cover > min(0.8, 0.8 * float(cover.max()))
+    inside = cover > min(0.98, 0.98 * float(cover.max()))
     pixels = ((frames[:, inside].T + 1) / 2).clamp(0, 1)
     palette = torch.tensor(list(COLOURS.values()))
     hued = chroma(palette) > HUED
@@ -90,14 +90,14 @@ def direction_of(track: Track) -> str | None:
     if max(abs(x), abs(y)) < FAR:
         return None
     if abs(x) >= abs(y):
-        return ("right" if x > 0 else "left") if steady(track.x) else None
-    return ("falling" if y > 0 else "rising") if steady(track.y) else None
+        return ("right" if x > 0 else "left") if steady(track.x, STEADY_WAY) else None
+    return ("falling" if y > 0 else "rising") if steady(track.y, STEADY_WAY) else None
 
 
 def resizing_of(track: Track) -> str | None:
     """growing or shrinking, if the subject becomes so much larger or smaller."""
     size = track.size.clamp(min=0.02).log()
-    if abs(way(size)) < RESIZED or not steady(size):
+    if abs(way(size)) < RESIZED or not steady(size, STEADY_GROWTH):
         return None
     return "growing" if way(size) > 0 else "shrinking"
 
@@ -108,9 +108,9 @@ def way(values: Tensor) -> float:
     return float(values[-tenth:].mean() - values[:tenth].mean())
 
 
-def steady(values: Tensor) -> bool:
+def steady(values: Tensor, least: float) -> bool:
     time = torch.arange(len(values), dtype=values.dtype)
-    return abs(float(torch.corrcoef(torch.stack([time, values]))[0, 1])) > SETTLED
+    return abs(float(torch.corrcoef(torch.stack([time, values]))[0, 1])) > least
 
 
 def motion_of(track: Track) -> str:
