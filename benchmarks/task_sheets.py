@@ -111,10 +111,12 @@ class Studio:
         return rows
 
     def learned_style(self) -> list[Row]:
-        picture = self.scene({**STAR, "style": "watercolor"})
+        picture = self.scene({**STAR, "style": "line drawing"})
         prompt = "a red car driving on a mountain road"
         with tempfile.TemporaryDirectory() as folder:
-            style = self.pipeline.learn_style(picture[0], Path(folder) / "style.safetensors")
+            style = self.pipeline.learn_style(
+                picture[0], Path(folder) / "style.safetensors", prompt="a blue star rising in the desert"
+            )
             plain, styled = (
                 self.pipeline.text_to_video(prompt, style=each, num_frames=self.frames, **self.options).frames
                 for each in (None, style)
