@@ -29,6 +29,8 @@ is made anew. stretch: distort."""
 RESIZES = ("cover", "contain", "stretch")
 KEPT = 255
 FRAMES_AT_ONCE = 16
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+"""Of red, green and blue, BT.709."""
 ROUNDING = 1e-6
 """Of a pixel: a stretch that touches less of one does not touch it."""
 
@@ -298,7 +300,11 @@ def on_grid(known: Known, height: int, width: int, frames: slice = slice(None)) 
 
 
 def keep(frames: Frames, known: Known) -> Frames:
-    """`frames` with the known pixels put back, bit by bit, and the feather blended."""
+    """`frames` with the known pixels put back, bit by bit, and the feather blended.
+
+    Where a block of 2x2 pixels is known in part, what is made takes the colour of what is known, at its own brightness:
+    files in 4:2:0 have one colour for the block.
+    """
     kept = frames.copy()
     for some in chunks(len(frames)):
         share, given = known.share[some], known.pixels[some]
@@ -307,4 +313,21 @@ def keep(frames: Frames, known: Known) -> Frames:
         kept[some] = np.where(
             (share == KEPT)[..., None], given, np.where((share == 0)[..., None], frames[some], blended)
         )
+        share_colours(kept[some], share == KEPT)
     return kept
+
+
+def share_colours(frames: Frames, known: Region) -> None:
+    """Changes pixels that are not known, in blocks of 2x2 of which others are. Sides are even."""
+    in_blocks = "t (h y) (w x) ... -> t h w (y x) ..."
+    known_of_block = rearrange(known, in_blocks, y=2, x=2)
+    parts = known_of_block.any(-1) & ~known_of_block.all(-1)
+    if not parts.any():
+        return
+    blocks = rearrange(frames, in_blocks, y=2, x=2)
+    pixels, is_known = blocks[parts].astype(np.float32), known_of_block[parts][..., None]  # (n, 4, 3), (n, 4, 1)
+    colour = (pixels * is_known).sum(1, keepdims=True) / is_known.sum(1, keepdims=True)
+    brightness = (pixels - colour) @ LUMA
+    mixed = np.where(is_known, pixels, colour + brightness[..., None])
+    blocks[parts] = mixed.round().clip(0, 255).astype(np.uint8)
+    frames[:] = rearrange(blocks, "t h w (y x) c -> t (h y) (w x) c", y=2, x=2)

@@ -23,6 +23,7 @@ from model.conditioning import (
     placement,
     region_of_boxes,
 )
+from model.video_io import read_mp4, write_mp4
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -215,7 +216,7 @@ class TestGrid:
         assert torch.equal(whole[:, :, 3:30], part)
 
     def test_known_pixels_are_put_back_bit_by_bit(self):
-        share = noise(20, 16, 16, seed=3)
+        share = np.minimum(noise(20, 16, 16, seed=3), 254)
         share[:, :4], share[:, 4:8] = 255, 0
         given, made = noise(20, 16, 16, 3), noise(20, 16, 16, 3, seed=4)
 
@@ -225,3 +226,23 @@ class TestGrid:
         assert np.array_equal(kept[:, 4:8], made[:, 4:8])
         low, high = np.minimum(given, made), np.maximum(given, made)
         assert ((kept >= low) & (kept <= high)).all()
+
+    @pytest.mark.parametrize("edges", [(8, 24), (9, 23), (9, 24)])
+    def test_what_is_made_beside_known_pixels_takes_no_colour_from_them_in_the_file(self, tmp_path, edges):
+        """4:2:0 has one colour for 2x2 pixels: the edge of a hole may run through them."""
+        y, x = np.mgrid[:32, :48]
+        smooth = np.stack([40 + 4 * y, 200 - 3 * x, 60 + x + y], -1).astype(np.uint8)
+        write_mp4(np.repeat(smooth[None], 6, axis=0), tmp_path / "source.mp4", 16)
+        given = read_mp4(tmp_path / "source.mp4")[0]
+        share = np.full((6, 32, 48), 255, np.uint8)
+        share[:, edges[0] : edges[1], edges[0] : edges[1]] = 0
+        made = np.broadcast_to(np.array([250, 0, 250], np.uint8), given.shape)
+
+        kept = keep(made, Known(given, share))
+
+        known = share == 255
+        assert np.array_equal(kept[known], given[known])
+        assert (kept[:, 10:22, 10:22] == (250, 0, 250)).all()
+        write_mp4(kept, tmp_path / "made.mp4", 16)
+        error = read_mp4(tmp_path / "made.mp4")[0][known].astype(float) - given[known]
+        assert np.square(error).mean() <= 255**2 / 10**4.2  # 42 dB
