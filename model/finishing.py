@@ -14,6 +14,7 @@ from model.clip import Clip, joined
 from model.conditioning import Known, chunks, keep, on_grid
 from model.denoising import Condition
 from model.latents import LatentSpace
+from model.looping import cut_open
 from model.options import NOTHING, Drawn, Given, Options
 from model.super_resolution import Settings, enlarge
 
@@ -43,6 +44,8 @@ class Finishing(LatentSpace):
                 frames = joined(large, num_frames, height, width)
             if given.known is not None:
                 frames = keep(frames, given.known)
+            if given.loop and (given.known is None or (given.known.share == given.known.share[0]).all()):
+                frames = cut_open(frames)
         upscale = "super-resolution" if enlarging else "none" if base_size == (height, width) else "bicubic"
         truncated = text.tokens_given > text.tokens_max
         return Clip(frames, watch.seconds, upscale, text.tokens_used, text.tokens_max, truncated)

@@ -138,6 +138,15 @@ class TestCinemagraph:
         assert (clip.frames[:, ~mask[0]] == image[~mask[0]]).all()
         assert (clip.frames[1:][:, mask[0]] != image[mask[0]]).any()
 
+    def test_the_step_from_the_end_to_the_beginning_is_the_smallest(self, pipeline):
+        clip = pipeline.cinemagraph(
+            PROMPT, image=noise(64, 64, 3), mask=hole(64, 64), num_frames=9, loop=True, **{**SMALL, "height": 64}
+        )
+
+        frames = clip.frames.astype(int)
+        steps = np.abs(frames - np.roll(frames, 1, axis=0)).mean((1, 2, 3))
+        assert steps.argmin() == 0
+
     def test_the_ring_is_cut_at_two_places_in_turn(self):
         """A network that pulls each frame towards the one before it never links the last frame to the first, unless
         the ring is turned.
