@@ -188,8 +188,8 @@ class LumierePipeline(Drawing, Finishing, DiffusionPipeline):
         """Lets part of `image`, uint8 (h, w, 3), move and keeps the rest still, exactly.
 
         mask: (t or 1, h, w), 1 where it moves. loop: the end leads back to the beginning. Without it the first frame is
-        the image; with it the first frame, too, is drawn where it moves, as an exact one would stand out in every round,
-        and the clip begins where the step to it is the smallest, if the mask stands still.
+        the image; with it the first frame, too, is drawn where it moves, as an exact one would stand out in every
+        round, and the clip begins where the step to it is the smallest, if the mask stands still.
         """
         settings = Options(**options)
         region = np.asarray(mask) > 0.5
