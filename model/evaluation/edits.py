@@ -181,7 +181,10 @@ def styled_section(
     shown, world = bench.shown(clips), bench.shown(rendered)
     told = [{name: value for name, value in named.items() if can_be_told(name, named)} for named in said]
     ours, theirs = agreement(told, shown), agreement(told, world)
-    rows = [Row(f"{name} as said", share, theirs[name], len(clips), "share") for name, share in ours.items()]
+    rows = [
+        Row(f"{name} as said", share, theirs[name], sum(name in named for named in told), "share")
+        for name, share in ours.items()
+    ]
     for style in dict.fromkeys(named["style"] for named in said):
         chosen = [i for i, named in enumerate(said) if named["style"] == style]
         shares = [mean(answers[i]["style"] == style for i in chosen) for answers in (shown, world)]
