@@ -13,6 +13,7 @@ from model.stunet import STUNet
 from model.super_resolution import SuperResolution
 from model.training.flow import TIMESTEPS
 from model.training.image_model import PATCH, load_text_encoder
+from model.training.super_resolution import SETTINGS
 
 MODEL_ID = "lumiere-mini"
 FLOW_SHIFT = 16.0
@@ -75,6 +76,5 @@ def assemble(run: Path, out: Path) -> None:
         patch_size=PATCH,
     )
     pipeline.save_pretrained(out, safe_serialization=True, max_shard_size="15MB")
-    (out / "lumiere.json").write_text(
-        json.dumps({**CARD, "upscale": "super-resolution" if enlarging else "bicubic"}, indent=2) + "\n"
-    )
+    upscale = {"upscale": "super-resolution", "super_resolution": SETTINGS} if enlarging else {"upscale": "bicubic"}
+    (out / "lumiere.json").write_text(json.dumps({**CARD, **upscale}, indent=2) + "\n")

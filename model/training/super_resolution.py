@@ -1,11 +1,11 @@
-"""The super-resolution stage: from 32 to 128 pixels, on few frames of the world, with the low resolution made worse in
+"""The super-resolution stage: from 32 to 256 pixels, on few frames of the world, with the low resolution made worse in
 the ways in which a base model is: drawn by the image model itself from noised frames, a little soft, a little noisy.
 """
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import EllipsisType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,11 @@ from model.training.image_model import PATCH, folded_stills, load_text_encoder, 
 from model.training.session import Schedule, Session
 
 HELD_OUT_SEED = 990_001
+SETTINGS: dict[str, Any] = {"steps": 1, "augmentation": 0.0}
+"""What it is used with (`Settings`): it is trained near pure noise alone, and more noise on its input is more grain."""
+
+Window = tuple[EllipsisType, slice, slice]
+"""Rows and columns of a crop."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class SuperResolutionConfig:
     channels: tuple[int, ...] = (64, 96, 128)
     head_width: int = 64
     text_width: int = 128
-    scale: int = 4
-    patch: int = 4
+    scale: int = 8
+    patch: int = 8
     residual_spread: float = 0.17
     crop: int = 128
     """Side of the square that is cut out of the frames: the network is convolutional but for its coarsest level."""
@@ -39,13 +44,13 @@ class SuperResolutionConfig:
     """The most noise that is added to the low resolution."""
     softness: float = 0.6
     """The largest share of a blurred copy in the low resolution."""
-    redrawn: float = 0.75
+    redrawn: float = 0.6
     """Share of the clips whose low resolution is the image model's estimate."""
-    redrawn_from: float = 0.65
+    redrawn_from: float = 0.5
     """The highest noise level that it estimates from."""
-    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=2, frames=4, size=128, seed=3))
+    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=3, frames=8, size=256, seed=3))
     schedule: Schedule = field(
-        default_factory=lambda: Schedule(steps=3000, learning_rate=1e-3, sample_every=250, ema_decay=0.995)
+        default_factory=lambda: Schedule(steps=3000, learning_rate=1.5e-3, sample_every=250, ema_decay=0.995)
     )
 
 
@@ -131,18 +136,19 @@ def train_super_resolution(
 
     def loss_of(batch: Batch, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(config.data.seed * 7919 + step)
-        cut = random_square(config, generator)
-        pixels, n = batch.pixels[cut].to(device), len(batch.tokens)
-        softness, augmentation = (
-            limit * torch.rand(n, generator=generator).to(device) for limit in (config.softness, config.augmentation)
-        )
         text = encoder(batch.tokens.to(device)).last_hidden_state
-        low = low_resolution(pixels, config.scale)
-        drawn_from = config.redrawn_from * torch.rand(n, generator=generator).to(device)
+        n = len(text)
+        softness, augmentation, drawn_from = (
+            limit * torch.rand(n, generator=generator).to(device)
+            for limit in (config.softness, config.augmentation, config.redrawn_from)
+        )
+        low = low_resolution(batch.pixels.to(device), config.scale)
         cells = (3 * PATCH**2, low.shape[-2] // PATCH, low.shape[-1] // PATCH)
         drawn = redraw(painter, low, drawn_from, text, torch.randn(n, *cells, generator=generator).to(device))
         is_drawn = torch.rand(n, 1, 1, 1, 1, generator=generator).to(device) < config.redrawn
         low = degraded(torch.where(is_drawn, drawn, low), softness, augmentation, generator)
+        low_cut, cut = random_square(config, generator)
+        low, pixels = low[low_cut], batch.pixels[cut].to(device)
         clean = network.to_residual(pixels, network.interpolated(low))
         salience = fold(batch.salience[cut].expand_as(pixels), config.patch).to(device)
         level = sample_times(n, config.shift, generator).to(device)
@@ -165,11 +171,17 @@ def train_super_resolution(
     return measured
 
 
-def random_square(config: SuperResolutionConfig, generator: torch.Generator) -> tuple[slice | EllipsisType, ...]:
-    """Where a crop lies, on whole cells."""
+def random_square(config: SuperResolutionConfig, generator: torch.Generator) -> tuple[Window, Window]:
+    """Where a crop lies, on whole cells: in the low resolution and in the frames."""
     cells = (config.data.size - config.crop) // config.patch
-    top, left = (config.patch * torch.randint(cells + 1, (2,), generator=generator)).tolist()
-    return ..., slice(top, top + config.crop), slice(left, left + config.crop)
+    top, left = torch.randint(cells + 1, (2,), generator=generator).tolist()
+
+    def window(pixels_per_cell: int) -> Window:
+        side = config.crop // config.patch
+        rows, columns = (slice(start * pixels_per_cell, (start + side) * pixels_per_cell) for start in (top, left))
+        return ..., rows, columns
+
+    return window(config.patch // config.scale), window(config.patch)
 
 
 def held_out_clips(
@@ -189,7 +201,7 @@ def compare(network: SuperResolution, encoder: CLIPTextModel, batch: Batch) -> t
     low = low_resolution(pixels, network.config.scale)
     enlarged = []
     for clip, told in zip(low.split(1), text.split(1), strict=True):
-        blocks = enlarge(network, clip, {"encoder_hidden_states": told}, Settings())
+        blocks = enlarge(network, clip, {"encoder_hidden_states": told}, Settings(**SETTINGS))
         enlarged.append(torch.cat(list(blocks), dim=2))
     kinds = {"bicubic": network.interpolated(low).clamp(-1, 1), "super-resolution": torch.cat(enlarged)}
     measured = {name: sharpness(video, pixels) for name, video in kinds.items()}

@@ -55,7 +55,7 @@ def test_it_begins_as_interpolation_and_learns(run):
     assert log[-1] < log[0]
     assert trained["super-resolution"].sharpness > trained["bicubic"].sharpness
     saved = SuperResolution.from_pretrained(run / "super_resolution")
-    assert (saved.config.scale, saved.config.patch_size) == (4, 4)
+    assert (saved.config.scale, saved.config.patch_size) == (8, 8)
 
 
 def test_every_frame_is_redrawn_at_the_level_and_with_the_noise_of_its_clip(run):
@@ -76,8 +76,9 @@ def test_crops_lie_on_whole_cells():
     config = replace(CONFIG, crop=32, data=replace(CONFIG.data, size=256))
     seen = set()
     for seed in range(100):
-        _, rows, columns = random_square(config, torch.Generator().manual_seed(seed))
-        assert rows.start % 4 == columns.start % 4 == 0
+        low, (_, rows, columns) = random_square(config, torch.Generator().manual_seed(seed))
+        assert rows.start % 8 == columns.start % 8 == 0
+        assert low == (..., slice(rows.start // 8, rows.stop // 8), slice(columns.start // 8, columns.stop // 8))
         assert rows.stop - rows.start == columns.stop - columns.start == 32
         assert rows.start >= 0 and columns.stop <= 256
         seen.add((rows.start, columns.start))
