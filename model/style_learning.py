@@ -47,7 +47,8 @@ FOREIGN = (
 @dataclass(frozen=True)
 class StyleSettings:
     """steps: of training, on so many `pictures` each. rank: of the factors. smallest: side of the smallest cut-out
-    relative to the picture's short side.
+    relative to the picture's short side. share: of what was learned, that the style has at strength 1; all of it takes
+    the form of what is drawn, too.
     """
 
     steps: int = 120
@@ -55,6 +56,7 @@ class StyleSettings:
     rank: int = 8
     learning_rate: float = 2e-3
     smallest: float = 0.4
+    share: float = 0.85
 
     def rate(self, step: int) -> float:
         """Rises over a tenth of the steps, and falls to nothing over the last half."""
@@ -112,7 +114,8 @@ def learn_style(
         optimizer.step()
         if on_step is not None:
             on_step(StepInfo("train", step + 1, settings.steps, None))
-    save_style(network, path, {"prompt": prompt, "steps": str(settings.steps), "picture": f"{width}x{height}"})
+    about = {"prompt": prompt, "steps": str(settings.steps), "picture": f"{width}x{height}"}
+    save_style(network, path, about, settings.share)
     return path
 
 

@@ -1,5 +1,7 @@
 """A style from one picture: learned beside the pipeline, stored, and used."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,17 @@ def test_a_learned_style_changes_the_video_as_far_as_asked(pipeline, learned):
     half, full = (np.abs(styled(strength) - plain).mean() for strength in (0.5, 1.0))
     assert 0 < half < full
     assert np.array_equal(pipeline.text_to_video("a", **SMALL).frames, plain)
+
+
+def test_a_share_of_what_was_learned_is_kept(pipeline, stripes, tmp_path):
+    def learned_at(share: float) -> dict[str, torch.Tensor]:
+        path = tmp_path / f"{share}.safetensors"
+        return load_file(learn_style(pipeline, stripes, path, settings=replace(QUICK, share=share)))
+
+    half, whole = learned_at(0.5), learned_at(1.0)
+
+    for name, value in whole.items():
+        assert torch.equal(half[name], value / 2 if ".lora_B." in name else value)
 
 
 def test_it_is_small_and_holds_spatial_layers_alone(pipeline, learned):
