@@ -5,14 +5,13 @@ import random
 import torch
 
 from model.training.scenes.attributes import Split, sample_scenes
-from model.training.scenes.captions import (
+from model.training.scenes.captions import Caption, captions
+from model.training.scenes.phrases import (
     COLOUR_NAMES,
     MOTION_PHRASES,
     SETTING_PHRASES,
     STYLE_PHRASES,
     SUBJECT_NAMES,
-    Caption,
-    captions,
 )
 
 

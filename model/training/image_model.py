@@ -18,7 +18,7 @@ from model.stunet import STUNet
 from model.training.batches import Batch, BatchConfig, batch_loader
 from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
 from model.training.session import Schedule, Session
-from model.training.text_encoder import tokenize
+from model.training.text_encoder import load_text_encoder, tokenize
 
 PATCH = 4
 SAMPLE_PROMPTS = (
@@ -64,11 +64,6 @@ def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:
         addition_embed_type="text",
         addition_embed_type_num_heads=2,
     ).to(memory_format=torch.channels_last)
-
-
-def load_text_encoder(folder: Path) -> tuple[CLIPTextModel, PreTrainedTokenizerFast]:
-    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True).eval().requires_grad_(False)
-    return encoder, PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
 
 
 def folded_stills(video: Tensor, patch: int = PATCH) -> Tensor:

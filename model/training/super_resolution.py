@@ -18,8 +18,9 @@ from model.folding import fold, unfold
 from model.super_resolution import Settings, SuperResolution, enlarge
 from model.training.batches import Batch, BatchConfig, batch_loader, make_batch
 from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
-from model.training.image_model import PATCH, folded_stills, load_text_encoder, save_picture_row
+from model.training.image_model import PATCH, folded_stills, save_picture_row
 from model.training.session import Schedule, Session
+from model.training.text_encoder import load_text_encoder
 
 HELD_OUT_SEED = 990_001
 SETTINGS: dict[str, Any] = {"steps": 1, "augmentation": 0.0}
