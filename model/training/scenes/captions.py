@@ -32,13 +32,14 @@ class Caption:
 
 
 def caption(named: dict[str, str], rng: random.Random, open_share: float = OPEN_SHARE) -> Caption:
-    """A sentence for a scene given by attribute names. Setting and motion are each left open in `open_share` of all
+    """A sentence for a scene given by attribute names; without a relation it is of one subject, without a camera of
+    one that stands still. Setting and motion are each left open in `open_share` of all
     sentences; the usual colour is not mentioned in five times as many. Standing still is what two subjects and what a
     camera shows do that is said to do nothing.
     """
     says = dict(named)
-    paired = named["relation"] != RELATIONS[0]
-    filmed = named["camera"] != CAMERAS[0]
+    paired = named.get("relation", RELATIONS[0]) != RELATIONS[0]
+    filmed = named.get("camera", CAMERAS[0]) != CAMERAS[0]
     for name in ("setting", "motion"):
         if rng.random() < open_share:
             del says[name]
@@ -46,7 +47,8 @@ def caption(named: dict[str, str], rng: random.Random, open_share: float = OPEN_
         says["motion"] = named["motion"]
     of_gold = named["style"] == "melting gold"
     if of_gold:
-        del says["colour"], says["other_colour"]
+        for name in ("colour", "other_colour"):
+            says.pop(name, None)
 
     noun = _noun(named["subject"], named["colour"], rng, of_gold, open_share)
     if paired:
