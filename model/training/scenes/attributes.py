@@ -37,7 +37,20 @@ SUBJECTS = (
     "knight",
     "butterfly",
 )
-SETTINGS = ("meadow", "beach", "night sky", "desert", "snowfall", "mountain road", "countryside", "underwater")
+SETTINGS = (
+    "meadow",
+    "beach",
+    "night sky",
+    "desert",
+    "snowfall",
+    "mountain road",
+    "countryside",
+    "underwater",
+    "forest",
+    "lake",
+    "volcano",
+    "city",
+)
 MOTIONS = (
     "left",
     "right",

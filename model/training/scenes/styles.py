@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from model.training.scenes.backgrounds import grain
+from model.training.scenes.painting import grain
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""Settings at, on and under water."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.training.scenes.painting import Backdrop, clouds, dots, glaze, grain, mix, mottle, over, scrolled
+
+
+def beach(jitter: Tensor, times: Tensor, size: int) -> Tensor:
+    scene = Backdrop(jitter, size)
+    scene.gradient((0.45, 0.78, 0.95), (0.93, 0.96, 0.93), 0.0, 0.40)
+    scene.paint(scene.disc(0.15 + 0.7 * scene.chance(1), 0.14, 0.07, 0.07), (1.0, 0.97, 0.75))
+    sand = mix(
+        scene._colour((0.97, 0.88, 0.65)),
+        scene._colour((0.90, 0.77, 0.50)),
+        ((scene.y - 0.6) / 0.4).clamp(0, 1)[:, None],
+    )
+    scene.paint(scene.below(torch.full_like(scene.chance(0), 0.40)), (0.10, 0.52, 0.68))
+    y, x = scene.y[:, None], scene.x[:, None]
+    time = times[:, :, None, None]
+    swell = torch.sin(
+        2 * math.pi * (19.8 * (y - 0.40).clamp(min=0) ** 0.8 + 0.35 * time)
+        + 3 * torch.sin(x * 7 + scene.chance(2)[:, None] * 6)
+    )
+    video = scene.video(times.shape[1])
+    sea = ((y > 0.40) & (y < 0.70)).float()
+    video = over(video, sea * (y - 0.40) * 2.0, (0.22, 0.76, 0.80))
+    video = over(video, sea * ((swell - 0.72) * 4).clamp(0, 1) * 0.85, (0.95, 0.99, 1.0))
+    shore = (
+        0.66
+        + 0.022 * torch.sin(2 * math.pi * (0.22 * time + scene.chance(3)[:, None]))
+        + 0.012 * scene.waves(4, 1.2)[:, None]
+    )
+    beached = ((y - shore) * size / 1.2 + 0.5).clamp(0, 1)
+    video = mix(video, (sand + grain(jitter, size, 0.05)).clamp(0, 1)[:, None], beached[:, :, None])
+    foam = torch.exp(-(((y - shore + 0.012) / 0.014) ** 2))
+    return over(video, foam * 0.95, (1.0, 1.0, 1.0))
+
+
+def underwater(jitter: Tensor, times: Tensor, size: int) -> Tensor:
+    scene = Backdrop(jitter, size)
+    scene.gradient((0.16, 0.62, 0.74), (0.02, 0.22, 0.42), 0.0, 0.95)
+    bed = mix(
+        scene._colour((0.52, 0.60, 0.48)),
+        scene._colour((0.34, 0.42, 0.38)),
+        ((scene.y - 0.86) / 0.14).clamp(0, 1)[:, None],
+    )
+    scene.paint(scene.below(0.87 + 0.025 * scene.waves(1, 0.9)), bed)
+    y, x, time = scene.y[:, None], scene.x[:, None], times[:, :, None, None]
+    slant = x + 0.35 * y + scene.chance(2)[:, None]
+    rays = (torch.sin(slant * 19 + 0.5 * time) * torch.sin(slant * 31 - 0.37 * time)).clamp(min=0)
+    video = over(scene.video(times.shape[1]), rays * (0.75 - y).clamp(0, 1) * 0.45, (0.75, 0.97, 0.95))
+    for i in range(4):
+        root = (scene.chance(3 + i)[:, None] * 0.2 + 0.26 * i) % 1
+        height = 0.16 + 0.10 * scene.chance(7 + i)[:, None]
+        up = ((0.93 - y) / height).clamp(0, 1)
+        stem = x - root - 0.035 * up * torch.sin(2 * math.pi * (0.25 * time + i * 0.3 + up * 0.8))
+        blade = ((0.016 * (1.1 - up) - stem.abs()) * size + 0.5).clamp(0, 1) * (y > 0.93 - height)
+        video = over(video, blade, (0.10, 0.45, 0.26))
+    bubbles, _ = dots(jitter.roll(1, dims=1), 12, size, 0.014)
+    return over(video, scrolled(bubbles, -times * 0.14, axis=0) * (y < 0.9) * 0.75, (0.80, 0.96, 1.0))
+
+
+def lake(jitter: Tensor, times: Tensor, size: int) -> Tensor:
+    scene, t, horizon = Backdrop(jitter, size), times.shape[1], 0.46
+    scene.gradient((0.36, 0.60, 0.90), (1.0, 0.84, 0.74), 0.0, horizon)
+    sun = 0.2 + 0.6 * scene.chance(1)
+    scene.paint(torch.exp(-(((scene.x - sun) / 0.22) ** 2) - ((scene.y - 0.34) / 0.16) ** 2) * 0.7, (1.0, 0.93, 0.72))
+    for i, (height, tall, colour) in enumerate(
+        ((0.31, 0.16, (0.60, 0.62, 0.80)), (0.38, 0.10, (0.40, 0.46, 0.66)), (0.44, 0.035, (0.16, 0.34, 0.34)))
+    ):
+        crest = height - tall * scene.waves(2 + 3 * i, 0.75 + 0.5 * i, octaves=5 if i < 2 else 3).abs()
+        if i == 2:
+            crest = crest - 0.012 * torch.sin(scene.x * 190 + 5 * torch.sin(scene.x * 40)).abs()
+        mist = ((scene.y - crest) / (horizon - height + tall)).clamp(0, 1)[:, None]
+        face = mottle(scene.y * 0.7, scene.x + 0.8 * (scene.y - crest), 46, scene.chance(3))[:, None]
+        rock = (scene._colour(colour) * (1 + 0.16 * face)).clamp(0, 1)
+        scene.paint(scene.below(crest), mix(rock, scene._colour((0.86, 0.80, 0.84)), mist * (0.55 - 0.2 * i)))
+        if i == 0:
+            snow = scene.below(crest) * ((crest + 0.045 + 0.02 * face[:, 0] - scene.y) * size / 2 + 0.5).clamp(0, 1)
+            scene.paint(snow * 0.9, (1.0, 0.97, 0.97))
+    video = scene.video(t).clone()
+    sky = clouds(scene, times, 0.26)[:, :, : scene.rows(0, 0.3).stop]
+    glaze(video[..., : sky.shape[2], :], sky * 0.8, (1.0, 0.95, 0.94))
+
+    rows = scene.rows(horizon, 0.84)
+    y, x, time = scene.y[:, None, rows], scene.x[:, None], times[:, :, None, None]
+    near = (y - horizon) / (0.84 - horizon)
+    wave = torch.sin(52 * y.sqrt() * 4 - 2.4 * time + 2.2 * torch.sin(x * 9 + 40 * y + 0.7 * time))
+    wave = wave * (0.004 + 0.030 * near)
+    mirrored = 2 * horizon - (horizon + (y - horizon) * 1.02 + wave)
+    grid = torch.stack([(2 * x - 1 + 0.35 * wave).expand_as(mirrored), 2 * mirrored - 1], -1)
+    pool = F.grid_sample(video.flatten(0, 1), grid.flatten(0, 1), padding_mode="border", align_corners=False)
+    pool = pool.unflatten(0, (-1, t))
+    depth = (0.20 + 0.45 * near).expand(len(times), t, -1, size)
+    glaze(pool, depth, (0.06, 0.36, 0.50))
+    path = torch.exp(-(((x - sun[:, None]) / (0.05 + 0.16 * near)) ** 2))
+    glint = ((torch.sin(x * 61 + 9 * wave / (0.01 + 0.03 * near) + time) * wave / (0.004 + 0.03 * near)) - 0.35) * 3
+    glaze(pool, glint.clamp(0, 1) * (0.12 + 0.8 * path), (1.0, 0.97, 0.86))
+    video[..., rows, :] = pool
+
+    shore = 0.80 + 0.02 * scene.waves(6, 0.9)
+    ground = scene.ramp((0.60, 0.55, 0.40), (0.34, 0.42, 0.22), 0.80, 0.93)
+    stones = mottle(scene.y * 2.2, scene.x, 70, scene.chance(4))[:, None]
+    video = mix(
+        video,
+        (ground * (1 + 0.14 * stones) + grain(jitter, size, 0.05)).clamp(0, 1)[:, None],
+        scene.below(shore)[:, None, None],
+    )
+    rim = torch.exp(-((((scene.y - shore)[:, None] + 0.006 + 0.006 * torch.sin(1.6 * time + x * 5)) / 0.007) ** 2))
+    band = scene.rows(0.74, 0.86)
+    glaze(video[..., band, :], rim[:, :, band] * 0.75, (0.93, 0.97, 1.0))
+    side = torch.where(scene.chance(7) < 0.5, 0.02, 0.82)
+    band = scene.rows(0.58, 0.92)
+    y = scene.y[:, None, band]
+    for i in range(7):
+        root = side + 0.16 * ((scene.chance(8 + i) + 0.29 * i) % 1)
+        up = ((0.90 - y) / (0.20 + 0.10 * scene.chance(9 + i)[:, None])).clamp(0, 1.001)
+        stem = (
+            x - root[:, None] - 0.03 * up**2 * (scene.chance(5 + i)[:, None] - 0.5 + 0.4 * torch.sin(1.1 * time + i))
+        ).abs()
+        thick = torch.where((up > 0.72) & (up < 0.95), 0.0085, 0.0035)
+        glaze(
+            video[..., band, :], ((thick - stem) * size + 0.5).clamp(0, 1) * (up <= 1) * (y < 0.90), (0.25, 0.30, 0.12)
+        )
+    return video
