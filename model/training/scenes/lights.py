@@ -14,7 +14,6 @@ from model.training.scenes.painting import (
     grain,
     mix,
     mottle,
-    over,
     puffs,
     scrolled,
 )
@@ -24,20 +23,29 @@ def night_sky(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     scene = Backdrop(jitter, size)
     scene.gradient((0.03, 0.04, 0.16), (0.15, 0.13, 0.38), 0.0, 0.95)
     moon = (0.2 + 0.6 * scene.chance(1), 0.16)
+    milky = torch.exp(-(((scene.y - 0.42 + 0.5 * (scene.x - 0.5) * torch.sign(scene.chance(2) - 0.5)) / 0.16) ** 2))
+    mist = mottle(scene.y, scene.x, 11, scene.chance(5)).clamp(0, 1)
+    scene.paint(milky * (0.05 + 0.12 * mist), (0.62, 0.60, 0.92))
+    scene.paint(scene.glow(*moon, 0.19, 0.19) * 0.20, (0.70, 0.72, 0.90))
     crescent = scene.disc(*moon, 0.085, 0.085) * (1 - scene.disc(moon[0] + 0.045, 0.135, 0.075, 0.075))
-    stars, phase = dots(jitter, 34, size, 0.011)
     scene.paint(crescent, (0.99, 0.96, 0.80))
-    twinkle = 0.55 + 0.45 * torch.sin(2 * math.pi * (times[:, :, None, None] * 0.8 + phase[:, None] * 3))
-    video = over(scene.video(times.shape[1]), stars[:, None] * twinkle * (scene.y < 0.86)[:, None], (1.0, 0.99, 0.88))
     hills = scene.below(0.89 + 0.035 * scene.waves(6, 0.7))
-    return over(video, hills[:, None].expand(-1, times.shape[1], -1, -1), (0.03, 0.05, 0.09))
+    scene.paint(scene.below(0.855 + 0.03 * scene.waves(3, 0.9)) * 0.6, (0.07, 0.07, 0.20))
+    scene.paint(hills, (0.03, 0.05, 0.09))
+    stars, phase = dots(jitter, 34, size, 0.011)
+    sky = scene.rows(0, 0.86)
+    stars = (stars * (scene.y < 0.86) * (1 - hills))[:, None, sky]
+    twinkle = 0.55 + 0.45 * torch.sin(2 * math.pi * (times[:, :, None, None] * 0.8 + phase[:, None, sky] * 3))
+    video = scene.video(times.shape[1])
+    glaze(video[..., sky, :], stars * twinkle, (1.0, 0.99, 0.88))
+    return video
 
 
 def volcano(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     scene, t = Backdrop(jitter, size), times.shape[1]
     cx, top = 0.34 + 0.32 * scene.chance(1), 0.26
     scene.gradient((0.20, 0.13, 0.22), (0.93, 0.46, 0.22), 0.0, 0.72)
-    scene.paint(torch.exp(-(((scene.x - cx) / 0.26) ** 2) - ((scene.y - 0.2) / 0.18) ** 2) * 0.75, (1.0, 0.50, 0.18))
+    scene.paint(scene.glow(cx, 0.2, 0.26, 0.18) * 0.75, (1.0, 0.50, 0.18))
     scene.paint(scene.below(0.62 + 0.05 * scene.waves(2, 1.1, octaves=4)), (0.46, 0.25, 0.22))
     fall = (scene.y - top).clamp(min=0)
     across = scene.x - cx
@@ -49,18 +57,16 @@ def volcano(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     )
     cone = ((half - across.abs()) * size + 0.5).clamp(0, 1) * scene.below(top + 0.012 * torch.cos(across * 60))
     gully = mottle(scene.y * 0.4, across / (half + 0.05), 9, scene.chance(3))[:, None]
-    glow = torch.exp(-fall * 5)[:, None] * scene._colour((0.34, 0.10, 0.02))
-    rock = scene._colour((0.21, 0.15, 0.17)) * (1 + 0.30 * gully - 0.35 * torch.sigmoid(across * 40)[:, None]) + glow
+    glow = torch.exp(-fall * 5)[:, None] * scene.tint((0.34, 0.10, 0.02))
+    rock = scene.tint((0.21, 0.15, 0.17)) * (1 + 0.30 * gully - 0.35 * torch.sigmoid(across * 40)[:, None]) + glow
     scene.paint(cone, rock.clamp(0, 1))
     edge = 0.75 + 0.012 * scene.waves(4, 1.3)
     plain = scene.ramp((0.30, 0.17, 0.15), (0.13, 0.10, 0.12), 0.75, 1.0)
     rubble = mottle(scene.y * 2.4, scene.x, 48, scene.chance(5))
-    warm = torch.exp(-((across / 0.35) ** 2) - ((scene.y - 0.75) / 0.13) ** 2)[:, None] * scene._colour(
-        (0.40, 0.14, 0.03)
-    )
+    warm = scene.glow(cx, 0.75, 0.35, 0.13)[:, None] * scene.tint((0.40, 0.14, 0.03))
     scene.paint(scene.below(edge), (plain * (1 + 0.28 * rubble[:, None]) + warm).clamp(0, 1))
 
-    video, time = scene.video(t).clone(), times[:, :, None, None]
+    video, time = scene.video(t), times[:, :, None, None]
     streams = torch.zeros_like(cone)
     for i, lean in enumerate((-0.42, 0.10, 0.55)):
         path = (
@@ -72,9 +78,9 @@ def volcano(jitter: Tensor, times: Tensor, size: int) -> Tensor:
         width = 0.020 + 0.020 * fall
         flowing = ((end - scene.y) * 9).clamp(0, 1) * scene.below(torch.full_like(cx, top))
         streams = torch.maximum(streams, torch.exp(-(((scene.x - path) / width) ** 2)) * flowing)
-    cracks = (1 - mottle(scene.y * 2.6, scene.x, 13, scene.chance(8), octaves=2).abs() * 8).clamp(0, 1) * scene.below(
-        edge + 0.02
-    )
+    wide = max(0.125, 16 / size)  # no finer than pixels, but then paler
+    cracks = (1 - mottle(scene.y * 2.6, scene.x, 13, scene.chance(8), octaves=2).abs() / wide).clamp(0, 1)
+    cracks = cracks * scene.below(edge + 0.02) * (0.125 / wide) ** 0.75
     heat = torch.maximum(streams, cracks * 0.75)[:, None]
     y, x = scene.y[:, None], scene.x[:, None]
     pulse = 0.72 + 0.28 * torch.sin(46 * y.clamp(min=top) - 5.0 * time) * torch.sin(19 * y - 2.3 * time)
@@ -110,7 +116,6 @@ def city(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     scene, t = Backdrop(jitter, size), times.shape[1]
     vx, vy, wall, eye = 0.42 + 0.16 * scene.chance(1), 0.46, 0.50, 0.38
     scene.gradient((0.34, 0.36, 0.66), (1.0, 0.74, 0.58), 0.0, vy)
-    video_sky = clouds(scene, times, 0.3)
     far = vy - 0.10 - 0.12 * chance_of((scene.x * 17).floor(), torch.zeros(()), scene.chance(2))
     scene.paint(scene.below(far), scene.ramp((0.66, 0.52, 0.66), (0.86, 0.64, 0.62), 0.2, vy))
     sky = 1 - scene.below(far)
@@ -124,9 +129,9 @@ def city(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     up = (vy - scene.y) * z  # height above the eye, in the wall's own measure
     walls = scene.below(vy - tall / z) * (1 - scene.below(vy + eye / z)) * (z < 9)
     haze = ((z - 1) / 8).clamp(0, 1)[:, None] ** 0.8
-    paint = mix(scene._colour((0.20, 0.22, 0.34)), scene._colour((0.44, 0.32, 0.36)), tone[:, None])
+    paint = mix(scene.tint((0.20, 0.22, 0.34)), scene.tint((0.44, 0.32, 0.36)), tone[:, None])
     paint = paint * (1.12 - 0.30 * side[:, None])
-    scene.paint(walls, mix(paint, scene._colour((0.88, 0.66, 0.62)), haze * 0.8))
+    scene.paint(walls, mix(paint, scene.tint((0.88, 0.66, 0.62)), haze * 0.8))
     sky = sky * (1 - walls)
 
     column, storey = z * 4.0 + scene.chance(3), (up + eye) * 5.0
@@ -140,14 +145,12 @@ def city(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     street = scene.below(vy + eye / z) * (scene.y > vy)
     depth = eye / (scene.y - vy).clamp(min=1e-3)
     over_x = (scene.x - vx) * depth
-    road = mix(
-        scene._colour((0.28, 0.28, 0.33)), scene._colour((0.74, 0.58, 0.58)), ((depth - 1) / 8).clamp(0, 1)[:, None]
-    )
+    road = mix(scene.tint((0.28, 0.28, 0.33)), scene.tint((0.74, 0.58, 0.58)), ((depth - 1) / 8).clamp(0, 1)[:, None])
     scene.paint(street, (road + grain(jitter, size, 0.04)).clamp(0, 1))
     pixel = depth / size
     pavement = ((over_x.abs() - 0.37) / pixel + 0.5).clamp(0, 1) * street
     slabs = 1 - 0.12 * (((depth * 3) % 1) < 0.08).float()[:, None]
-    scene.paint(pavement, mix(scene._colour((0.56, 0.52, 0.56)) * slabs, scene._colour((0.85, 0.66, 0.62)), haze * 0.6))
+    scene.paint(pavement, mix(scene.tint((0.56, 0.52, 0.56)) * slabs, scene.tint((0.85, 0.66, 0.62)), haze * 0.6))
     kerb = ((0.010 - (over_x.abs() - 0.37).abs()) / pixel + 0.5).clamp(0, 1) * street
     scene.paint(kerb, (0.80, 0.76, 0.76))
     dash = (
@@ -158,11 +161,14 @@ def city(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     )
     scene.paint(dash, (0.96, 0.92, 0.80))
 
-    video, time = scene.video(t).clone(), times[:, :, None, None]
-    band = scene.rows(0, vy)
-    glaze(video[..., band, :], (video_sky * sky[:, None])[:, :, band] * 0.75, (1.0, 0.84, 0.78))
-    lit = (pane * (draw > 0.45))[:, None] * (0.80 + 0.20 * torch.sign(torch.sin(time * 0.7 + draw[:, None] * 60)))
-    glaze(video[..., scene.rows(0, 0.86), :], lit[:, :, scene.rows(0, 0.86)], (1.0, 0.84, 0.42))
+    video, time = scene.video(t), times[:, :, None, None]
+    rows, cover, under = clouds(scene, times, 0.3)
+    cover = cover * sky[:, None, rows]
+    glaze(video[..., rows, :], cover * 0.75, (1.0, 0.84, 0.78))
+    glaze(video[..., rows, :], cover * under * 0.4, (0.72, 0.50, 0.62))
+    houses = scene.rows(0, 0.86)
+    glimmer = 0.82 + 0.18 * (6 * torch.sin(time * 0.7 + draw[:, None, houses] * 60)).clamp(-1, 1)
+    glaze(video[..., houses, :], (pane * (draw > 0.45))[:, None, houses] * glimmer, (1.0, 0.84, 0.42))
     k = torch.arange(4, device=times.device)
     gone = (times[..., None] * 0.22 + k / 4 + scene.jitter[:, 6, None, None]) % 1
     band = scene.rows(vy, 0.80)

@@ -10,6 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Colour = tuple[float, float, float]
+CLOUD = (
+    (-0.09, 0.010, 0.070),
+    (0.0, -0.012, 0.082),
+    (0.09, 0.012, 0.065),
+    (-0.125, 0.022, 0.042),
+    (-0.055, -0.024, 0.048),
+    (0.055, -0.018, 0.055),
+    (0.125, 0.022, 0.040),
+    (0.01, -0.042, 0.040),
+)
+"""Place and radius of the puffs of one cloud, in widths of the frame."""
 
 
 class Backdrop:
@@ -28,11 +39,11 @@ class Backdrop:
 
     def gradient(self, top: Colour, bottom: Colour, start: float = 0.0, end: float = 1.0) -> None:
         level = ((self.y - start) / (end - start)).clamp(0, 1)[:, None]
-        self.image = mix(self._colour(top), self._colour(bottom), level).expand_as(self.image)
+        self.image = mix(self.tint(top), self.tint(bottom), level).expand_as(self.image)
 
     def paint(self, cover: Tensor, colour: Colour | Tensor) -> None:
         """Mixes `colour` in where `cover` (n, h, w) is one."""
-        paint = self._colour(colour) if isinstance(colour, tuple) else colour
+        paint = self.tint(colour) if isinstance(colour, tuple) else colour
         self.image = mix(self.image, paint, cover[:, None])
 
     def below(self, height: Tensor, softness: float = 1.2) -> Tensor:
@@ -54,21 +65,33 @@ class Backdrop:
 
     def ramp(self, top: Colour, bottom: Colour, start: float, end: float) -> Tensor:
         """A colour (1, 3, h, 1) that goes from `top` at height `start` to `bottom` at `end`."""
-        return mix(self._colour(top), self._colour(bottom), ((self.y - start) / (end - start)).clamp(0, 1)[:, None])
+        return mix(self.tint(top), self.tint(bottom), ((self.y - start) / (end - start)).clamp(0, 1)[:, None])
+
+    def glow(self, cx: Tensor | float, cy: Tensor | float, rx: float, ry: float) -> Tensor:
+        """Coverage (n, h, w) that fades from the middle, with no edge."""
+        return torch.exp(-(((self.x - cx) / rx) ** 2) - ((self.y - cy) / ry) ** 2)
+
+    def lit(self, crest: Tensor, sun: Tensor | float, reach: float) -> Tensor:
+        """Light (n, 1, h, w) around 0 on the ground below `crest` (n, 1, w), from its slope to the side of the sun."""
+        slope = torch.gradient(crest, dim=-1)[0] * self.size
+        return (slope * torch.tanh((sun - self.x) * 6) * torch.exp(-(self.y - crest).clamp(min=0) / reach))[:, None]
 
     def video(self, t: int) -> Tensor:
-        return self.image[:, None].expand(-1, t, -1, -1, -1)
+        """The still layers as t frames (n, t, 3, h, w) to paint on."""
+        return self.image[:, None].repeat(1, t, 1, 1, 1)
 
     def rows(self, top: float, bottom: float) -> slice:
         """The rows from height `top` to `bottom`: what moves in a part of the frame is drawn there alone."""
         return slice(max(0, math.floor(top * self.size)), min(self.size, math.ceil(bottom * self.size)))
 
-    def _colour(self, colour: Colour) -> Tensor:
+    def tint(self, colour: Colour) -> Tensor:
         return torch.tensor(colour, device=self.image.device)[None, :, None, None]
 
 
 def mix(a: Tensor, b: Tensor, amount: Tensor) -> Tensor:
-    return a + (b - a) * amount
+    """`a` where `amount` is 0, `b` where it is 1."""
+    shape = torch.broadcast_shapes(a.shape, b.shape, amount.shape)
+    return torch.lerp(a.expand(shape), b.expand(shape), amount.expand(shape))
 
 
 def grain(jitter: Tensor, size: int, strength: float) -> Tensor:
@@ -100,35 +123,45 @@ def scrolled(texture: Tensor, shift: Tensor, axis: int) -> Tensor:
     part = pixels - low
     low = low.long() % size
     n, t = shift.shape
+    clip = torch.arange(n, device=texture.device)[:, None, None]
+    if axis == 0:
+        return mix(texture[clip, low], texture[clip, (low + 1) % size], part[..., None])
     frames = texture[:, None].expand(n, t, *texture.shape[1:])
-    index = low[..., :, None] if axis == 0 else low[..., None, :]
-    weight = part[..., :, None] if axis == 0 else part[..., None, :]
     shape = (n, t, *texture.shape[1:])
-    near = torch.gather(frames, 2 + axis, index.expand(shape))
-    far = torch.gather(frames, 2 + axis, ((index + 1) % size).expand(shape))
-    return mix(near, far, weight)
+    near = torch.gather(frames, 3, low[..., None, :].expand(shape))
+    far = torch.gather(frames, 3, ((low + 1) % size)[..., None, :].expand(shape))
+    return mix(near, far, part[..., None, :])
 
 
-def clouds(scene: Backdrop, times: Tensor, height: float, speed: float = 0.012) -> Tensor:
-    """Coverage (n, t, h, w) of a few clouds that drift to the right."""
-    cover = torch.zeros(len(times), scene.size, scene.size, device=times.device)
+def clouds(scene: Backdrop, times: Tensor, height: float, speed: float = 0.012) -> tuple[slice, Tensor, Tensor]:
+    """A few clouds above `height` that drift to the right: their rows, coverage (n, t, rows, w) and its dim parts."""
+    rows = scene.rows(0, 0.85 * height + 0.07)
+    y = scene.y[:, rows]
+    cover = torch.zeros(len(times), y.shape[1], scene.size, device=times.device)
     for i in range(3):
         cx = (scene.chance(5 + i) + i * 0.37) % 1
         cy = height * (0.35 + 0.5 * scene.chance(8 + i))
-        for dx, dy, r in ((-0.09, 0.01, 0.07), (0.0, -0.015, 0.09), (0.09, 0.012, 0.065)):
+        for dx, dy, r in CLOUD:
             x = (scene.x - cx - dx + 0.5) % 1 - 0.5
-            puff = 1 - (x / r) ** 2 - ((scene.y - cy - dy) / (r * 0.55)) ** 2
-            cover = torch.maximum(cover, (puff * 3).clamp(0, 1))
-    return scrolled(cover, times * speed + scene.jitter[:, 2:3], axis=1)
+            puff = 1 - (x / r) ** 2 - ((y - cy - dy) / (r * 0.62)) ** 2
+            cover = torch.maximum(cover, (puff * 2.5).clamp(0, 1))
+    below = F.pad(cover, (0, 0, 0, scene.rows(0, 0.035).stop))[:, -y.shape[1] :]
+    both = torch.cat([cover, cover * (1 - below)], dim=1)
+    return rows, *scrolled(both, times * speed + scene.jitter[:, 2:3], axis=1).chunk(2, dim=2)
 
 
-def over(video: Tensor, cover: Tensor, colour: Colour) -> Tensor:
-    """Paints a moving layer: video (n, t, 3, h, w), cover (n, t, h, w)."""
-    return mix(video, torch.tensor(colour, device=video.device)[None, None, :, None, None], cover[:, :, None])
+def draw_clouds(
+    video: Tensor, scene: Backdrop, times: Tensor, height: float, strength: float, colour: Colour, dim: Colour
+) -> None:
+    """Paints `clouds` into a video, their undersides in the colour `dim`."""
+    rows, cover, under = clouds(scene, times, height)
+    glaze(video[..., rows, :], cover * strength, colour)
+    glaze(video[..., rows, :], under * (0.4 * strength), dim)
 
 
 def glaze(video: Tensor, cover: Tensor, colour: Colour | Tensor) -> None:
-    """`over` in place, for a part of a video: cover (n, t, h, w), or what spreads to it, in one colour or many."""
+    """Paints a moving layer into a video (n, t, 3, h, w) or some rows of it: cover (n, t, h, w), or what spreads to it,
+    in one colour or many."""
     if isinstance(colour, tuple):
         colour = torch.tensor(colour, device=video.device)[:, None, None]
     video.lerp_(colour.expand_as(video), cover[:, :, None].expand_as(video))
