@@ -76,15 +76,17 @@ def snowfall(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     scene = Backdrop(jitter, size)
     scene.gradient((0.50, 0.58, 0.70), (0.76, 0.82, 0.89), 0.0, 0.65)
     needles = 0.22 * mottle(scene.y, scene.x, 90, scene.chance(2))[:, None]
-    for i in range(5):
-        cx = (scene.chance(4 + i) * 0.2 + i * 0.22) % 1.05
-        for level in range(3):
-            top, half = 0.44 + 0.075 * level, 0.035 + 0.018 * level
-            inside = ((scene.y - top) * half / 0.11 - (scene.x - cx).abs()) * size
-            tier = (inside + 0.5).clamp(0, 1) * (scene.y < top + 0.11)
-            scene.paint(tier, scene.tint((0.24, 0.38, 0.38)) * (1 + needles))
-            laden = ((scene.y - top) / 0.11 + 0.5 * (scene.x - cx) / half - 0.55).clamp(0, 0.5)
-            scene.paint(tier * laden * (0.5 - needles[:, 0]), (0.90, 0.95, 1.0))
+    tree = torch.arange(5, device=jitter.device)
+    places = ((jitter[:, 4 + tree] * 0.2 + tree * 0.22) % 1.05)[:, :, None]
+    nearest = (scene.x - places).abs().argmin(1, keepdim=True)
+    beside = scene.x - torch.gather(places.expand(-1, -1, size), 1, nearest)
+    for level in range(3):
+        top, half = 0.44 + 0.075 * level, 0.035 + 0.018 * level
+        inside = ((scene.y - top) * half / 0.11 - beside.abs()) * size
+        tier = (inside + 0.5).clamp(0, 1) * (scene.y < top + 0.11)
+        scene.paint(tier, scene.tint((0.24, 0.38, 0.38)) * (1 + needles))
+        laden = ((scene.y - top) / 0.11 + 0.5 * beside / half - 0.55).clamp(0, 0.5)
+        scene.paint(tier * laden * (0.5 - needles[:, 0]), (0.90, 0.95, 1.0))
     scene.paint(((scene.y - 0.50) / 0.2).clamp(0, 1) * 0.35, (0.80, 0.86, 0.93))
     crest = 0.66 + 0.03 * scene.waves(1, 0.7)
     ground = scene.ramp((0.93, 0.96, 1.0), (0.78, 0.85, 0.95), 0.65, 1.0)

@@ -57,11 +57,11 @@ class Backdrop:
 
     def waves(self, column: int, frequency: float, octaves: int = 3) -> Tensor:
         """A smooth random line over x in about [-1, 1], (n, 1, w)."""
-        line = torch.zeros_like(self.x)
-        for octave in range(octaves):
-            phase = self.chance(column + octave) * 2 * math.pi
-            line = line + torch.sin(self.x * frequency * 2 * math.pi * 1.9**octave + phase) * 0.5**octave
-        return line / 1.75
+        octave = torch.arange(octaves, device=self.image.device)
+        phase = self.jitter[:, (column + octave) % self.jitter.shape[1], None] * 2 * math.pi
+        scale = (frequency * 2 * math.pi * 1.9**octave)[:, None]
+        line = torch.sin(self.x * scale + phase) * (0.5**octave)[:, None]
+        return line.sum(1, keepdim=True) / 1.75
 
     def ramp(self, top: Colour, bottom: Colour, start: float, end: float) -> Tensor:
         """A colour (1, 3, h, 1) that goes from `top` at height `start` to `bottom` at `end`."""
@@ -90,8 +90,7 @@ class Backdrop:
 
 def mix(a: Tensor, b: Tensor, amount: Tensor) -> Tensor:
     """`a` where `amount` is 0, `b` where it is 1."""
-    shape = torch.broadcast_shapes(a.shape, b.shape, amount.shape)
-    return torch.lerp(a.expand(shape), b.expand(shape), amount.expand(shape))
+    return torch.lerp(a, b, amount)
 
 
 def grain(jitter: Tensor, size: int, strength: float) -> Tensor:
@@ -137,14 +136,13 @@ def clouds(scene: Backdrop, times: Tensor, height: float, speed: float = 0.012) 
     """A few clouds above `height` that drift to the right: their rows, coverage (n, t, rows, w) and its dim parts."""
     rows = scene.rows(0, 0.85 * height + 0.07)
     y = scene.y[:, rows]
-    cover = torch.zeros(len(times), y.shape[1], scene.size, device=times.device)
-    for i in range(3):
-        cx = (scene.chance(5 + i) + i * 0.37) % 1
-        cy = height * (0.35 + 0.5 * scene.chance(8 + i))
-        for dx, dy, r in CLOUD:
-            x = (scene.x - cx - dx + 0.5) % 1 - 0.5
-            puff = 1 - (x / r) ** 2 - ((y - cy - dy) / (r * 0.62)) ** 2
-            cover = torch.maximum(cover, (puff * 2.5).clamp(0, 1))
+    i = torch.arange(3, device=times.device)
+    dx, dy, r = torch.tensor(CLOUD, device=times.device).repeat(3, 1).T[:, None, :, None]
+    cx = (scene.jitter[:, 5 + i] + i * 0.37).repeat_interleave(len(CLOUD), 1)[..., None] + dx
+    cy = (height * (0.35 + 0.5 * scene.jitter[:, 8 + i])).repeat_interleave(len(CLOUD), 1)[..., None] + dy
+    across = (((scene.x - cx + 0.5) % 1 - 0.5) / r) ** 2
+    down = ((y[..., 0][:, None] - cy) / (r * 0.62)) ** 2
+    cover = ((1 - across[:, :, None] - down[..., None]).amax(1) * 2.5).clamp(0, 1)
     below = F.pad(cover, (0, 0, 0, scene.rows(0, 0.035).stop))[:, -y.shape[1] :]
     both = torch.cat([cover, cover * (1 - below)], dim=1)
     return rows, *scrolled(both, times * speed + scene.jitter[:, 2:3], axis=1).chunk(2, dim=2)
@@ -175,12 +173,13 @@ def chance_of(row: Tensor, column: Tensor, seed: Tensor | float = 0.0) -> Tensor
 
 def mottle(y: Tensor, x: Tensor, frequency: float, phase: Tensor, octaves: int = 3) -> Tensor:
     """Smooth irregular patches in about [-1, 1] over y and x, finer and weaker by octaves; none too fine for pixels."""
-    total = torch.zeros_like(y * x)
+    total = torch.zeros_like(y * x * phase)
     for octave in range(octaves):
-        f, turn = frequency * 2.03**octave, phase * 6.2832 + 1.7 * octave
+        f = frequency * 2.03**octave
         clear = min(1.0, (2.0 - f / x.shape[-1]) / 1.2)
         if clear <= 0:
             break
+        turn = phase * 6.2832 + 1.7 * octave
         bent = torch.sin(f * (0.8 * x + 0.6 * y) + 1.3 * torch.sin(f * 0.7 * (y - 0.5 * x) + turn))
         total = total + clear * 0.55**octave * bent * torch.sin(
             f * (0.9 * y - 0.45 * x) + turn + torch.sin(f * 0.8 * x)

@@ -138,17 +138,15 @@ def lake(jitter: Tensor, times: Tensor, size: int) -> Tensor:
     glaze(video[..., band, :], rim[:, :, band] * 0.75, (0.93, 0.97, 1.0))
     side = torch.where(scene.chance(7) < 0.5, 0.02, 0.82)
     band = scene.rows(0.58, 0.92)
-    y = scene.y[:, None, band]
-    for i in range(7):
-        root = side + 0.16 * ((scene.chance(8 + i) + 0.29 * i) % 1)
-        up = ((0.90 - y) / (0.20 + 0.10 * scene.chance(9 + i)[:, None])).clamp(0, 1.001)
-        stem = (
-            x - root[:, None] - 0.05 * up**2 * (scene.chance(5 + i)[:, None] - 0.5 + 0.4 * torch.sin(1.1 * time + i))
-        ).abs()
-        thick = torch.where((up > 0.72) & (up < 0.95), 0.0085, 0.0035)
-        glaze(
-            video[..., band, :],
-            ((thick - stem) * size + 0.5).clamp(0, 1) * (2 * thick * size).clamp(max=1) * (up <= 1) * (y < 0.90),
-            (0.25, 0.30, 0.12),
-        )
+    reed = torch.arange(7, device=jitter.device)
+    chances = [jitter[:, None, (column + reed) % jitter.shape[1], None, None] for column in (5, 8, 9)]
+    y, x, time = scene.y[:, None, None, band], scene.x[:, None, None], times[:, :, None, None, None]
+    root = side[:, None, None] + 0.16 * ((chances[1] + 0.29 * reed[:, None, None]) % 1)
+    up = ((0.90 - y) / (0.20 + 0.10 * chances[2])).clamp(0, 1.001)
+    lean = 0.05 * (chances[0] - 0.5 + 0.4 * torch.sin(1.1 * time + reed[:, None, None]))
+    thick = torch.where((up > 0.72) & (up < 0.95), 0.011, 0.005)
+    visible = (2 * thick * size).clamp(max=1) * (up <= 1) * (y < 0.90)
+    stem = (x - root - lean * up**2).abs()
+    cover = (((thick - stem) * size + 0.5).clamp(0, 1) * visible).amax(2)
+    glaze(video[..., band, :], cover, (0.25, 0.30, 0.12))
     return video
