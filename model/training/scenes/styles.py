@@ -37,12 +37,16 @@ def framewise(function: Callable[[Tensor], Tensor], video: Tensor) -> Tensor:
 
 
 def spread(cover: Tensor, pixels: int) -> Tensor:
-    return framewise(lambda frames: F.max_pool2d(frames, 2 * pixels + 1, 1, pixels), cover)
+    k = 2 * pixels + 1
+    wider = framewise(lambda frames: F.max_pool2d(frames, (1, k), 1, (0, pixels)), cover)
+    return framewise(lambda frames: F.max_pool2d(frames, (k, 1), 1, (pixels, 0)), wider)
 
 
 def blurred(video: Tensor, pixels: int) -> Tensor:
-    pad = [pixels] * 4
-    return framewise(lambda frames: F.avg_pool2d(F.pad(frames, pad, mode="replicate"), 2 * pixels + 1, 1), video)
+    k, pad = 2 * pixels + 1, [pixels] * 4
+    return framewise(
+        lambda frames: F.avg_pool2d(F.avg_pool2d(F.pad(frames, pad, mode="replicate"), (1, k), 1), (k, 1), 1), video
+    )
 
 
 def shifted(video: Tensor, down: int, right: int) -> Tensor:
