@@ -187,7 +187,9 @@ def forest(jitter: Tensor, times: Tensor, size: int) -> Tensor:
         low = 0.26 + 0.04 * nearness - 0.11 * nearness * (1 - (2 * scene.x - 1).abs())
         canopy = ((low - scene.y + 0.08 * leaves) * size / 2.5 + 0.5).clamp(0, 1)
         speckle = mottle(scene.y, scene.x * 1.3, 75, scene.chance(6) + count)[:, None]
-        green = mix(scene.tint((0.55, 0.73, 0.33)), scene.tint((0.12, 0.30, 0.10)), torch.tensor(nearness))
+        green = mix(
+            scene.tint((0.55, 0.73, 0.33)), scene.tint((0.12, 0.30, 0.10)), torch.tensor(nearness, device=jitter.device)
+        )
         scene.paint(canopy * 0.95, (green * (1 + 0.30 * speckle)).clamp(0, 1))
 
     coarse = Backdrop(jitter, min(size, 64))
