@@ -99,6 +99,12 @@ class Kit:
     """Of denoising."""
 
 
+def kit_of(model: Path, folder: Path, seconds: float, steps: int) -> Kit:
+    unet = STUNet.from_pretrained(model / "unet", local_files_only=True).float()
+    encoder, tokenizer = load_text_encoder(model)
+    return Kit(unet, encoder.float().eval(), tokenizer, folder, seconds, steps)
+
+
 def one_pass(model: STUNet) -> STUNet:
     """A fresh Space-Time U-Net on the image layers of `model`."""
     return with_image_layers(model, temporal_factors=model.config.temporal_factors)
@@ -352,9 +358,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if asked.minutes <= 0 or asked.clips < 1 or asked.steps < 1:
         parser.error("--minutes, --clips and --steps must be above 0")
-    model = STUNet.from_pretrained(asked.model / "unet", local_files_only=True).float()
-    encoder, tokenizer = load_text_encoder(asked.model)
-    kit = Kit(model, encoder.float().eval(), tokenizer, asked.folder, asked.minutes * 30, asked.steps)
+    kit = kit_of(asked.model, asked.folder, asked.minutes * 30, asked.steps)
     networks = {stage.name: learned(kit, stage) for stage in STAGES}
     named, finder = asked_for(asked.clips), load_finder()
     prompts = [sentence(each) for each in named]
