@@ -5,9 +5,10 @@
 
 Super-resolution works on windows of a few frames. Where one ends and the next begins, neighbouring frames must differ
 no more than elsewhere: the mean squared difference of adjacent frames at the borders of windows over the median
-elsewhere, in shares of what the same clip has when it is enlarged by interpolation, which leaves only what the windows
-add. For comparison, windows that do not overlap and so are not fused. Sharpness: mean absolute Laplacian over that of
-interpolation. Prints a table and, as the last line, one JSON object.
+elsewhere. "frames" is that of the clip, whose motion goes into it; "added" takes each difference in shares of what the
+same clip has there when it is enlarged by interpolation, which leaves only what the windows add. For comparison,
+windows that do not overlap and so are not fused. Sharpness: mean absolute Laplacian over that of interpolation. Prints
+a table and, as the last line, one JSON object.
 """
 
 import argparse
@@ -47,9 +48,8 @@ def changes(frames: Frames) -> np.ndarray:
     return np.array([np.square(after.astype(np.float64) - before).mean() for after, before in pairs])
 
 
-def seam_ratio(enlarged: Frames, interpolated: Frames, at: list[int]) -> float:
-    added = changes(enlarged) / np.maximum(changes(interpolated), 1e-2)
-    return float(added[at].mean() / np.median(np.delete(added, at)))
+def seam_ratio(steps: np.ndarray, at: list[int]) -> float:
+    return float(steps[at].mean() / np.median(np.delete(steps, at)))
 
 
 def sharpness(frames: Frames) -> float:
@@ -75,10 +75,15 @@ def measure(pipeline: LumierePipeline, prompt: str, options: Options) -> dict[st
     network, pipeline.super_resolution = pipeline.super_resolution, None
     interpolated = pipeline.finish(drawn).frames
     pipeline.super_resolution = network
-    frames = options.num_frames
-    return {
-        "fused": seam_ratio(fused, interpolated, borders(frames, settings)),
-        "apart": seam_ratio(apart, interpolated, borders(frames, replace(settings, overlap_frames=0))),
+    moved = np.maximum(changes(interpolated), 1e-2)
+    ratios = {}
+    for name, frames, made_in in (
+        ("fused", fused, settings),
+        ("apart", apart, replace(settings, overlap_frames=0)),
+    ):
+        steps, at = changes(frames), borders(options.num_frames, made_in)
+        ratios |= {f"{name}_frames": seam_ratio(steps, at), f"{name}_added": seam_ratio(steps / moved, at)}
+    return ratios | {
         "sharpness": sharpness(fused) / max(sharpness(interpolated), 1e-6),
     }
 
@@ -103,12 +108,14 @@ def main(words: list[str] | None = None) -> None:
         num_inference_steps=asked.steps,
     )
     rows = []
-    print(f"{'prompt':48}{'fused':>8}{'apart':>8}{'sharpness':>11}")
+    print(f"{'':48}{'fused':>16}{'apart':>16}")
+    print(f"{'prompt':48}{'frames':>8}{'added':>8}{'frames':>8}{'added':>8}{'sharpness':>11}")
     for prompt in PROMPTS[: asked.prompts]:
         with torch.no_grad():
             row = measure(pipeline, prompt, options)
         rows.append({"prompt": prompt, **{name: round(value, 3) for name, value in row.items()}})
-        print(f"{prompt:48}{row['fused']:8.3f}{row['apart']:8.3f}{row['sharpness']:11.2f}", flush=True)
+        ratios = "".join(f"{value:8.3f}" for name, value in row.items() if name != "sharpness")
+        print(f"{prompt:48}{ratios}{row['sharpness']:11.2f}", flush=True)
     print(json.dumps({"frames": options.num_frames, "size": side, "rows": rows}))
 
 

@@ -28,7 +28,7 @@ from model.latents import KnownLatents, LatentSpace
 from model.looping import looped
 from model.multidiffusion import over_windows, windows
 from model.options import NOTHING, Asked, Drawn, Given
-from model.text import TextEncoders, encode_text
+from model.text import EncodedText, TextEncoders, encode_text
 
 WINDOW_FRAMES = 80
 """Frames of a clip that the network was trained on; longer videos are made in windows of so many."""
@@ -44,6 +44,9 @@ class Drawing(LatentSpace):
     tokenizer_2: Any
     scheduler: SchedulerMixin
     card: dict[str, Any]
+    word: Tensor | None
+    """Of the style that is drawn in, (d,): added to the states of prompts, and not of negative ones, which guidance
+    leads away from."""
 
     @property
     def text_encoders(self) -> TextEncoders:
@@ -76,7 +79,7 @@ class Drawing(LatentSpace):
             texts = [encode_text(self.text_encoders, [each.prompt, each.options.negative_prompt]) for each in asked]
             shape = self.latent_shape(num_frames, height, width)
             frame = [cells * self.pixels_per_cell for cells in shape[-2:]]
-            told_of = [text.conditions(*frame) for text in texts]
+            told_of = [self.conditions(text, *frame) for text in texts]
             positive, negative = (reduce(concatenate, conditions) for conditions in zip(*told_of, strict=True))
         with watch.stage("denoise"):
             known = None if given.known is None else self.known_latents(given.known, shape)
@@ -103,6 +106,14 @@ class Drawing(LatentSpace):
             Drawn(row, each.options, prompted, unprompted, text, replace(watch, seconds=dict(watch.seconds)))
             for row, each, (prompted, unprompted), text in zip(latents.split(1), asked, told_of, texts, strict=True)
         ]
+
+    def conditions(self, text: EncodedText, height: int, width: int) -> list[Condition]:
+        """Of a prompt, with the style's word, and of its negative prompt."""
+        positive, negative = text.conditions(height, width)
+        if self.word is not None:
+            states = positive["encoder_hidden_states"]
+            positive = {**positive, "encoder_hidden_states": states + self.word.to(states)}
+        return [positive, negative]
 
     def network(self, num_frames: int, known: KnownLatents | None, loop: bool) -> Network:
         """`predict` for a clip of any length, told what is known if it can be."""

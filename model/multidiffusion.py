@@ -1,9 +1,10 @@
 """MultiDiffusion in time (Bar-Tal et al. 2023; Lumiere, section 3.2): a network that sees a few frames at once makes a
 clip of any length, without seams.
 
-At every step each window is predicted on its own, and a frame takes the plain average of all windows that cover it: the
-least-squares answer to what they say. The noise is one tensor for the clip, and whatever is not linear in the
-prediction (guidance, thresholds, the solver) comes after the average.
+At every step each window is predicted on its own, and a frame takes the weighted average of all windows that cover it:
+the weighted least-squares answer to what they say. A window's weight falls linearly towards its ends, where its frames
+have the fewest neighbours and another window takes over. The noise is one tensor for the clip, and whatever is not
+linear in the prediction (guidance, thresholds, the solver) comes after the average.
 
 Letters: b videos, c channels, t frames, h height, w width.
 """
@@ -28,6 +29,14 @@ def windows(num_frames: int, length: int, overlap: int) -> list[slice]:
         return [slice(0, num_frames)]
     starts = [*range(0, num_frames - length, length - overlap), num_frames - length]
     return [slice(start, start + length) for start in starts]
+
+
+def weights(length: int) -> Tensor:
+    """(length,): of each frame of a window, its distance to the nearer end. Where two windows share frames, one's share
+    falls linearly and the other's rises.
+    """
+    rising = torch.arange(1.0, length + 1)
+    return torch.minimum(rising, rising.flip(0))
 
 
 class Fused(NamedTuple):
@@ -55,7 +64,7 @@ def fuse(
     source = iter(blocks)
     begin = 0
     held: Tensor | None = None
-    total = count = torch.empty(0)
+    total = weight = torch.empty(0)
     groups = [list(spans[start : start + batch]) for start in range(0, len(spans), batch)]
     for number, group in enumerate(groups):
         while held is None or begin + held.shape[2] < group[-1].stop:
@@ -64,18 +73,19 @@ def fuse(
         inside = [slice(span.start - begin, span.stop - begin) for span in group]
         predictions = predict(torch.cat([held[:, :, span] for span in inside]), group).chunk(len(group))
         if number == 0:
-            total, count = predictions[0][:, :, :0], held.new_zeros(0)
+            total, weight = predictions[0][:, :, :0], held.new_zeros(0)
+            each = weights(inside[0].stop - inside[0].start).to(held)
         missing = inside[-1].stop - total.shape[2]
         total = torch.cat([total, total.new_zeros(*total.shape[:2], missing, *total.shape[3:])], dim=2)
-        count = torch.cat([count, count.new_zeros(missing)])
+        weight = torch.cat([weight, weight.new_zeros(missing)])
         for span, prediction in zip(inside, predictions, strict=True):
-            total[:, :, span] += prediction
-            count[span] += 1
+            total[:, :, span] += prediction * each[:, None, None]
+            weight[span] += each
         last = number + 1 == len(groups)
         done = total.shape[2] if last else groups[number + 1][0].start - begin
-        prediction = total[:, :, :done] / count[:done, None, None]
+        prediction = total[:, :, :done] / weight[:done, None, None]
         yield Fused(slice(begin, begin + done), held[:, :, :done], prediction)
-        begin, held, total, count = begin + done, held[:, :, done:], total[:, :, done:], count[done:]
+        begin, held, total, weight = begin + done, held[:, :, done:], total[:, :, done:], weight[done:]
 
 
 def over_windows(network: Network, spans: Sequence[slice], batch: int = 1) -> Network:

@@ -6,8 +6,8 @@ pixels put back (`model.finishing`). They differ in what they know.
 Letters: b videos, c channels, t frames, h height, w width. Pixels are in [-1, 1] until the last stage.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, SchedulerMixin
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from model import checkpoint
@@ -97,6 +98,7 @@ class LumierePipeline(Drawing, Finishing, DiffusionPipeline):
         self.card: dict[str, Any] = {}
         self.style_files: dict[str, Path] = {}
         self.styles_read: dict[str, Style] = {}
+        self.word: Tensor | None = None
 
     @classmethod
     def from_pretrained(
@@ -244,14 +246,21 @@ class LumierePipeline(Drawing, Finishing, DiffusionPipeline):
             self.styles_read[slug] = read_style(self.style_files[slug], self.unet)
         return self.styles_read[slug]
 
-    def in_style(self, style: str | Path | None, strength: float) -> AbstractContextManager[None]:
+    @contextmanager
+    def in_style(self, style: str | Path | None, strength: float) -> Iterator[None]:
         """A context in which the network draws in a style: None, one of `styles`, or a file."""
         if not 0 <= strength <= 1:
             raise ValueError(f"style_strength must be 0 to 1, got {strength}")
         if style is None:
-            return nullcontext()
-        weights = read_style(style, self.unet) if isinstance(style, Path) else self.style(style)
-        return styled(self.unet, weights, strength)
+            yield
+            return
+        chosen = read_style(style, self.unet) if isinstance(style, Path) else self.style(style)
+        try:
+            with styled(self.unet, chosen, strength):
+                self.word = None if chosen.word is None else strength * chosen.word
+                yield
+        finally:
+            self.word = None
 
     def learn_style(self, image: NDArray[np.uint8], path: str | Path, **options: Any) -> Path:
         """Learns a style from one picture and writes it to `path`; see `model.style_learning`."""

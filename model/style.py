@@ -2,13 +2,14 @@
 
 W = a W_style + (1 - a) W_image. The temporal layers were trained beside the image model's weights and stay as they are.
 A style is a safetensors file with whole tensors under the network's own names, or with low-rank pairs (LoRA) as peft
-and diffusers write them.
+and diffusers write them. One that was learned from a picture holds a word for it, too: what is added to the states of
+every token of a prompt.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -30,8 +31,15 @@ class LowRank(NamedTuple):
         return weight + (self.scale * (up @ down)).reshape(weight.shape).to(weight)
 
 
-Style = Mapping[str, Tensor | LowRank]
-"""What stands for the network's parameters of these names."""
+WORD = "word"
+"""The name in files of `Style.word`."""
+
+
+class Style(NamedTuple):
+    """weights: what stands for the network's parameters of these names. word: (d,), added to each state of a prompt."""
+
+    weights: Mapping[str, Tensor | LowRank]
+    word: Tensor | None = None
 
 
 def style_slug(name: str) -> str:
@@ -49,12 +57,16 @@ def find_styles(folder: Path) -> dict[str, Path]:
     return {path.parent.name: path for path in sorted(folder.glob("styles/*/weights.safetensors"))}
 
 
-def read_style(path: Path, network: nn.Module) -> Style:
+def read_style(path: Path, network: Any) -> Style:
     """Raises CheckpointError for a file that is broken or is not for `network`."""
     try:
         tensors = {name.removeprefix("unet."): value for name, value in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
+    word = tensors.pop(WORD, None)
+    width = text_width(network)
+    if word is not None and word.shape != (width,):
+        raise CheckpointError(f"{path}: {WORD} has shape {tuple(word.shape)}, this model's texts have width {width}")
     style: dict[str, Tensor | LowRank] = {}
     for name, value in tensors.items():
         if name.endswith(".lora_A.weight"):
@@ -75,9 +87,14 @@ def read_style(path: Path, network: nn.Module) -> Style:
         fits = stands_in.shape == shape if isinstance(stands_in, Tensor) else low_rank_fits(stands_in, shape)
         if not fits:
             raise CheckpointError(f"{path}: {name} does not have this model's shape {tuple(shape)}")
-    if not style:
+    if not style and word is None:
         raise CheckpointError(f"{path} holds no weights")
-    return style
+    return Style(style, word)
+
+
+def text_width(network: Any) -> int:
+    """Of the states that the network is told; DeepFloyd IF projects them to what it attends to."""
+    return network.config.encoder_hid_dim or network.config.cross_attention_dim
 
 
 def low_rank_fits(pair: LowRank, shape: torch.Size) -> bool:
@@ -88,11 +105,13 @@ def low_rank_fits(pair: LowRank, shape: torch.Size) -> bool:
 @contextmanager
 @torch.no_grad()
 def styled(network: nn.Module, style: Style, strength: float) -> Iterator[None]:
-    """The network with `style` in it. The original weights are put back bit by bit, however the block is left."""
+    """The network with the weights of `style` in it. The original ones are put back bit by bit, however the block is
+    left.
+    """
     parameters = dict(network.named_parameters())
-    originals = {name: parameters[name].detach().clone() for name in style}
+    originals = {name: parameters[name].detach().clone() for name in style.weights}
     try:
-        for name, stands_in in style.items():
+        for name, stands_in in style.weights.items():
             original = originals[name]
             target = stands_in.to(original) if isinstance(stands_in, Tensor) else stands_in.added_to(original)
             parameters[name].copy_(torch.lerp(original, target, strength))

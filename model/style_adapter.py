@@ -10,7 +10,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+
+from model.style import WORD
 
 
 def with_adapter(network: UNet2DConditionModel, rank: int, seed: int = 0) -> dict[str, nn.Parameter]:
@@ -27,13 +29,19 @@ def with_adapter(network: UNet2DConditionModel, rank: int, seed: int = 0) -> dic
     return factors
 
 
-def save_style(network: UNet2DConditionModel, path: Path, about: dict[str, str]) -> None:
+def save_style(
+    network: UNet2DConditionModel, path: Path, about: dict[str, str], share: float = 1.0, word: Tensor | None = None
+) -> None:
     """Writes the adapter of `network` as a style that `model.style` reads. `path` appears whole or not at all.
 
-    about: texts that are stored with it.
+    about: texts that are stored with it. share: of the factors that were learned, that the style has at strength 1.
+    word: see `model.style.Style`.
     """
-    factors = get_peft_model_state_dict(network)
-    tensors = {name: value.detach().to("cpu", torch.bfloat16).contiguous() for name, value in factors.items()}
+    factors = {name: value.detach() for name, value in get_peft_model_state_dict(network).items()}
+    shared = {name: value * share if ".lora_B." in name else value for name, value in factors.items()}
+    tensors = {name: value.to("cpu", torch.bfloat16).contiguous() for name, value in shared.items()}
+    if word is not None:
+        tensors[WORD] = word.detach().to("cpu", torch.bfloat16).contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     save_file(tensors, partial, metadata={"style": json.dumps(about)})  # several keys would be in random order

@@ -29,8 +29,10 @@ Chroma = Literal["4:2:0", "4:4:4"]
 """Colour for each block of 2x2 pixels, as every player knows it, or for each pixel."""
 PIXEL_FORMATS: dict[Chroma, str] = {"4:2:0": "yuv420p", "4:4:4": "yuv444p"}
 
-FIRST_FRAME_FINER = 4
+FIRST_FRAME_FINER = 12
 """Steps of x264's quality by which the first frame is finer: often a given picture, and the poster of the clip."""
+FINEST = 1
+"""Of x264's qualities; 0 is lossless, another kind of file."""
 
 READABLE = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2", "protocol_whitelist": "file"}
 
@@ -88,8 +90,8 @@ def write_mp4(
 
 def encode(frames: Frames, path: str, rate: Fraction, crf: float, chroma: Chroma) -> None:
     options = {"crf": str(crf), "preset": "medium"}
-    if crf > FIRST_FRAME_FINER:
-        options["x264-params"] = f"zones=0,0,q={round(crf) - FIRST_FRAME_FINER}"
+    if crf > FINEST:
+        options["x264-params"] = f"zones=0,0,q={max(FINEST, round(crf) - FIRST_FRAME_FINER)}"
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]

@@ -23,14 +23,21 @@ class Noised:
     sigma: Tensor
 
 
-def noised(scheduler: Any, clean: Tensor, noise: Tensor, generator: torch.Generator, highest: float = 1.0) -> Noised:
+def noised(
+    scheduler: Any,
+    clean: Tensor,
+    noise: Tensor,
+    generator: torch.Generator,
+    highest: float = 1.0,
+    flow_shift: float | None = None,
+) -> Noised:
     """Noise levels as the model's kind is trained: logit-normal and shifted for flow, uniform otherwise.
 
-    highest: share of the range of levels that is drawn from.
+    highest: share of the range of levels that is drawn from. flow_shift: in place of the scheduler's.
     """
     steps = scheduler.config.num_train_timesteps
     if is_flow(scheduler):
-        shift = scheduler.config.get("flow_shift", scheduler.config.get("shift", 1.0))
+        shift = flow_shift or scheduler.config.get("flow_shift", scheduler.config.get("shift", 1.0))
         t = highest * sample_times(len(clean), shift, generator)
         timesteps, alpha, sigma = t * steps, 1 - t, t
     else:

@@ -27,7 +27,7 @@ CARD = {
     "defaults": {
         "num_frames": 80,
         "fps": 16,
-        "size": "256x256",
+        "size": "512x512",
         "num_inference_steps": 16,
         "guidance_scale": 3.0,
     },

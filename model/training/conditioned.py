@@ -32,24 +32,30 @@ KNOWN_WEIGHT = 0.1
 class ConditionedConfig:
     shares: dict[str, float] = field(
         default_factory=lambda: {
-            "none": 0.2,
-            "first frame": 0.25,
-            "keyframes": 0.15,
+            "none": 0.35,
+            "first frame": 0.2,
+            "keyframes": 0.1,
             "box": 0.1,
             "tube": 0.1,
-            "half-plane": 0.1,
-            "cinemagraph": 0.1,
+            "half-plane": 0.08,
+            "cinemagraph": 0.07,
         }
     )
-    shift: float = 6.0
+    shift: float = 25.0
+    """As for the video model: with 80 frames paths are seen in the noise up to t = 0.99, so that is where they are
+    decided."""
     phases: tuple[Phase, ...] = field(
         default_factory=lambda: (
             Phase(
                 "sparse",
-                BatchConfig(scenes=6, frames=16, stride=5, seed=4),
-                Schedule(steps=500, learning_rate=1e-3, warmup=50),
+                BatchConfig(scenes=8, frames=16, stride=5, seed=4),
+                Schedule(steps=900, learning_rate=8e-4, warmup=50, ema_decay=0.99),
             ),
-            Phase("full", BatchConfig(scenes=2, frames=80, seed=5), Schedule(steps=250, learning_rate=5e-4, warmup=30)),
+            Phase(
+                "full",
+                BatchConfig(scenes=2, frames=80, seed=5),
+                Schedule(steps=1200, learning_rate=6e-4, warmup=20, ema_decay=0.995),
+            ),
         )
     )
 

@@ -30,7 +30,7 @@ def test_windows_that_cannot_be(length, overlap):
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 50])
 @pytest.mark.parametrize("block", [1, 7, 30])
-def test_every_frame_is_the_average_of_the_windows_that_cover_it(batch, block):
+def test_every_frame_is_the_weighted_average_of_the_windows_that_cover_it(batch, block):
     """Compared with the plain definition, however the clip arrives and however many windows run at once."""
     clip = torch.randn(2, 3, 30, 4, 4)
     spans = windows(30, 8, 3)
@@ -42,13 +42,26 @@ def test_every_frame_is_the_average_of_the_windows_that_cover_it(batch, block):
 
     fused = list(fuse(clip.split(block, dim=2), spans, predict, batch))
 
-    expected = torch.stack(
-        [2 * clip[:, :, t] + offsets[[span.start <= t < span.stop for span in spans]].mean() for t in range(30)],
-        dim=2,
-    )
+    def expected_at(t):
+        covering = [(offset, span) for offset, span in zip(offsets, spans, strict=True) if span.start <= t < span.stop]
+        shares = torch.tensor([min(t - span.start + 1, span.stop - t) * 1.0 for _, span in covering])
+        return 2 * clip[:, :, t] + (torch.stack([offset for offset, _ in covering]) * shares).sum() / shares.sum()
+
+    expected = torch.stack([expected_at(t) for t in range(30)], dim=2)
     torch.testing.assert_close(torch.cat([part.prediction for part in fused], 2), expected)
     assert torch.equal(torch.cat([part.sample for part in fused], 2), clip)
     assert [frame for part in fused for frame in range(part.frames.start, part.frames.stop)] == list(range(30))
+
+
+def test_one_window_takes_over_from_the_next_in_equal_steps():
+    spans = windows(13, 8, 3)
+
+    def predict(stacked, group):
+        return torch.ones_like(stacked) * float(group[0] == spans[1])
+
+    shares = torch.cat([part.prediction for part in fuse([torch.zeros(1, 1, 13, 1, 1)], spans, predict)], 2).flatten()
+
+    torch.testing.assert_close(shares, torch.tensor([0.0] * 5 + [0.25, 0.5, 0.75] + [1.0] * 5))
 
 
 def test_frames_are_handed_on_as_soon_as_they_are_done():

@@ -1,5 +1,7 @@
 """A style from one picture: learned beside the pipeline, stored, and used."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,10 +63,43 @@ def test_a_learned_style_changes_the_video_as_far_as_asked(pipeline, learned):
     assert np.array_equal(pipeline.text_to_video("a", **SMALL).frames, plain)
 
 
+def test_a_share_of_what_was_learned_is_kept(pipeline, stripes, tmp_path):
+    def learned_at(share: float) -> dict[str, torch.Tensor]:
+        path = tmp_path / f"{share}.safetensors"
+        return load_file(learn_style(pipeline, stripes, path, settings=replace(QUICK, share=share)))
+
+    half, whole = learned_at(0.5), learned_at(1.0)
+
+    for name, value in whole.items():
+        assert torch.equal(half[name], value / 2 if ".lora_B." in name else value)
+
+
+def test_the_word_is_put_to_prompts_and_not_to_negative_ones(pipeline, learned, monkeypatch):
+    told = []
+
+    def watched(sample, timesteps, **condition):
+        told.append(condition["encoder_hidden_states"].clone())
+        return LumierePipeline.predict(pipeline, sample, timesteps, **condition)
+
+    monkeypatch.setattr(pipeline, "predict", watched)
+    options = {**SMALL, "num_inference_steps": 1, "guidance_scale": 3.0}
+    for style, strength in ((None, 1.0), (learned, 0.5)):
+        pipeline.text_to_video("a", style=style, style_strength=strength, **options)
+    plain, styled = (sorted(told[i : i + 2], key=lambda states: float(states.sum())) for i in (0, 2))
+    added = [after - before for before, after in zip(plain, styled, strict=True)]
+    word = load_file(learned)["word"]
+
+    assert sum(bool(torch.equal(change, torch.zeros_like(change))) for change in added) == 1
+    assert any(torch.allclose(change, (0.5 * word.float()).expand_as(change), atol=1e-3) for change in added)
+    assert pipeline.word is None
+
+
 def test_it_is_small_and_holds_spatial_layers_alone(pipeline, learned):
     tensors = load_file(learned)
     assert tensors and not any("temporal_" in name for name in tensors)
-    assert all(name.endswith((".lora_A.weight", ".lora_B.weight")) for name in tensors)
+    assert all(name.endswith((".lora_A.weight", ".lora_B.weight")) for name in tensors if name != "word")
+    assert tensors["word"].shape == (pipeline.unet.config.cross_attention_dim,)
+    assert tensors["word"].abs().max() > 0
     assert any(value.abs().max() > 0 for name, value in tensors.items() if "lora_B" in name)
 
 

@@ -249,13 +249,13 @@ class TestStyles:
         original = unet.conv_in.weight.detach().clone()
 
         with styled(unet, style, strength):
-            expected = strength * style["conv_in.weight"] + (1 - strength) * original
+            expected = strength * style.weights["conv_in.weight"] + (1 - strength) * original
             torch.testing.assert_close(unet.conv_in.weight.detach(), expected)
             if strength == 1:
-                assert torch.equal(unet.conv_in.weight, style["conv_in.weight"])
+                assert torch.equal(unet.conv_in.weight, style.weights["conv_in.weight"])
 
     def test_low_rank_pairs_are_added(self, with_styles):
-        ((name, pair),) = with_styles.style("pair").items()
+        ((name, pair),) = with_styles.style("pair").weights.items()
         weight = with_styles.unet.get_parameter(name).detach().clone()
 
         with styled(with_styles.unet, with_styles.style("pair"), 0.5):
@@ -285,6 +285,7 @@ class TestStyles:
             ({"conv_in.weight": torch.ones(3, 3)}, "does not have this model's shape"),
             ({"conv_in.lora_A.weight": torch.ones(2, 4)}, "without its lora_B"),
             ({"down_blocks.0.temporal_blocks.0.proj_out.weight": torch.ones(1)}, "no spatial weight"),
+            ({"word": torch.ones(7)}, "word has shape .7,., this model.s texts have width 32"),
         ],
     )
     def test_files_for_another_model_are_refused(self, pipeline, tmp_path, tensors, message):

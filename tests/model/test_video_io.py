@@ -9,6 +9,7 @@ from einops import rearrange
 from PIL import Image
 
 from model.conditioning import place, placement
+from model.training.assemble import CARD
 from model.training.scenes.attributes import sample_scenes
 from model.training.scenes.render import frame_times, render
 from model.video_io import contact_sheet, exact_fps, read_mp4, write_mp4
@@ -160,16 +161,18 @@ def world_picture(size: int) -> np.ndarray:
     return ((picture + 1) * 127.5).round().clamp(0, 255).byte().numpy()
 
 
-def test_a_picture_enlarged_is_kept_to_40_db_for_a_stranger(tmp_path):
+@pytest.mark.parametrize("given", [32, 64])
+def test_a_picture_is_kept_to_40_db_for_a_stranger_at_the_default_size(tmp_path, given):
     """As PyAV reads the file when nothing is said about colours; the frames after it are others."""
-    picture = world_picture(64)
-    first = place(picture[None], placement((64, 64), (256, 256)))
-    write_mp4(np.concatenate([first, hard_edges(11, 256)]), tmp_path / "clip.mp4", 16)
+    width, height = map(int, CARD["defaults"]["size"].split("x"))
+    picture = world_picture(given)
+    first = place(picture[None], placement((given, given), (height, width)))
+    write_mp4(np.concatenate([first, hard_edges(3, height)]), tmp_path / "clip.mp4", 16)
 
     with av.open(str(tmp_path / "clip.mp4")) as container:
         decoded = next(container.decode(video=0)).to_ndarray(format="rgb24")
 
-    assert psnr(decoded, np.asarray(Image.fromarray(picture).resize((256, 256), Image.Resampling.BICUBIC))) >= 40
+    assert psnr(decoded, np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))) >= 40
 
 
 def test_the_first_frame_is_finer_than_the_others(tmp_path):
