@@ -88,9 +88,10 @@ def judge(
 def finder(
     scale: Annotated[float, typer.Option(min=0.001, help="Length relative to the recipe's.")] = 1.0,
     out: Annotated[Path, typer.Option(help="Where the finder's weights go.")] = finding.WEIGHTS,
+    start_from: Annotated[Path | None, typer.Option(help="A finder to begin with, perhaps of a smaller world.")] = None,
 ) -> None:
     """Train the network that finds subjects, and print its overlap with them. Resumes where it stopped."""
-    print(f"overlap {finding.train_finder(max(1, round(finding.STEPS * scale)), out):.4f}")
+    print(f"overlap {finding.train_finder(max(1, round(finding.STEPS * scale)), out, start_from):.4f}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from model.evaluation.finder import found
 from model.evaluation.judge import agreement
 from model.evaluation.judge_training import can_be_told
 from model.evaluation.measures import first_step_ratio, psnr, seam_ratio
-from model.evaluation.prompts import drawn_prompts, sentence
+from model.evaluation.prompts import core_names, drawn_prompts, sentence
 from model.evaluation.rendered import empty_settings, rendered_clips, rendered_cover, scenes_of, to_tensor
 from model.evaluation.section import Bench, Row, Section, mean
 from model.evaluation.subject import track_of
@@ -51,7 +51,7 @@ def image_to_video(bench: Bench) -> Section:
 def inpaint(bench: Bench) -> Section:
     """A hole as large as the way of the prompted subject: in an empty setting, or where another subject is."""
     scenes = scenes_with_small_ways(bench.some_prompts, bench.seed + 3, bench)
-    said = [scenes.names(i) for i in range(len(scenes))]
+    said = core_names(scenes)
     holes = [hole_around(cover) for cover in rendered_cover(scenes, bench.made.size).numpy()]
     others = scenes_of([another(named, bench.seed + i) for i, named in enumerate(said)], bench.seed)
     occupied = rendered_clips(replace(others, jitter=scenes.jitter), bench.made.size)
@@ -164,7 +164,7 @@ def stylize(bench: Bench) -> Section:
     )
     styles = [style for style in STYLES if style != "plain"]
     sources = rendered_clips(scenes, bench.made.size)
-    said = [{**scenes.names(i), "style": styles[i % len(styles)]} for i in range(len(scenes))]
+    said = [{**named, "style": styles[i % len(styles)]} for i, named in enumerate(core_names(scenes))]
     has = set(bench.made.pipeline.styles)
     clips = []
     for i, named in enumerate(track(said, "stylize")):

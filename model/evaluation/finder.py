@@ -59,10 +59,13 @@ def coverage_loss(logits: Tensor, cover: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, cover) + 0.5 * (1 - overlap).mean()
 
 
-def train_finder(steps: int = STEPS, path: Path = WEIGHTS, seed: int = 78) -> float:
-    """Trains and saves a finder; returns the mean overlap (IoU) with the truth on frames of seeds it has not seen."""
+def train_finder(steps: int = STEPS, path: Path = WEIGHTS, start_from: Path | None = None, seed: int = 78) -> float:
+    """Trains and saves a finder; returns the mean overlap (IoU) with the truth on frames of seeds it has not seen.
+
+    start_from: a finder, perhaps of a smaller world, to begin with.
+    """
     torch.manual_seed(seed)
-    finder = Finder()
+    finder = Finder() if start_from is None else load_finder(start_from)
 
     def loss_of(step: int) -> Tensor:
         frames, cover = rendered_frames(BATCH, seed * 1_000_003 + step)

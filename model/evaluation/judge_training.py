@@ -27,7 +27,8 @@ from model.training.scenes.render import frame_times, render
 
 COLOURLESS_STYLE = "melting gold"
 """Clips in it have no colour to be told."""
-PLAIN_SHARE = 0.6
+COLOURS_OF_SUBJECTS = ("colour", "other_colour")
+PLAIN_SHARE, PAIR_SHARE, CAMERA_SHARE = 0.6, 0.3, 0.3
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,22 @@ def take_over(judge: Judge, path: Path) -> None:
     judge.load_state_dict({name: tensors[name] for name in fresh})
 
 
+def drawn_scenes(n: int, generator: Generator) -> Scenes:
+    """Any combination, held-out ones included, pairs and moving cameras among them: the judge must know the whole
+    world.
+    """
+    return sample_scenes(n, generator, "any", PLAIN_SHARE, PAIR_SHARE, CAMERA_SHARE)
+
+
 def rendered_clips(n: int, seed: int) -> tuple[Tensor, Scenes]:
-    """Clips of any combination, held-out ones included: the judge must know the whole world."""
-    scenes = sample_scenes(n, Generator().manual_seed(seed), split="any", plain_share=PLAIN_SHARE)
+    scenes = drawn_scenes(n, Generator().manual_seed(seed))
     return render(scenes, frame_times(JUDGED_FRAMES, STRIDE), JUDGED_SIZE), scenes
 
 
 def rendered_stills(n: int, seed: int) -> tuple[Tensor, Scenes]:
     """One frame (n, 3, 1, h, w) of each of n scenes, at any moment."""
     generator = Generator().manual_seed(seed)
-    scenes = sample_scenes(n, generator, split="any", plain_share=PLAIN_SHARE)
+    scenes = drawn_scenes(n, generator)
     return render(scenes, CLIP_SECONDS * torch.rand(n, 1, generator=generator), JUDGED_SIZE), scenes
 
 
@@ -103,13 +110,13 @@ def attribute_losses(answers: dict[str, Tensor], scenes: Scenes) -> Tensor:
     losses = []
     for name, logits in answers.items():
         each = F.cross_entropy(logits, getattr(scenes, name), reduction="none")
-        losses.append(each[coloured].mean() if name == "colour" else each.mean())
+        losses.append(each[coloured].mean() if name in COLOURS_OF_SUBJECTS else each.mean())
     return torch.stack(losses).sum()
 
 
 def can_be_told(attribute: str, named: dict[str, str]) -> bool:
     """Whether a clip shows an attribute at all."""
-    return not (attribute == "colour" and named["style"] == COLOURLESS_STYLE)
+    return not (attribute in COLOURS_OF_SUBJECTS and named["style"] == COLOURLESS_STYLE)
 
 
 def judge_accuracy(judge: Judge, clips: int, seed: int) -> dict[str, float]:

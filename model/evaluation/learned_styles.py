@@ -8,7 +8,7 @@ from rich.progress import track
 
 from model.evaluation.edits import styled_section
 from model.evaluation.made import digest
-from model.evaluation.prompts import sentence
+from model.evaluation.prompts import core_names, sentence
 from model.evaluation.rendered import rendered_clips, scenes_of, to_clips
 from model.evaluation.section import Bench, Row, Section
 from model.training.scenes.attributes import STYLES, sample_scenes
@@ -30,7 +30,7 @@ def learned_styles(bench: Bench, steps: int | None = None) -> Section:
     scenes = sample_scenes(
         bench.some_prompts, torch.Generator().manual_seed(bench.seed + 6), split=bench.split, plain_share=1.0
     )
-    named = [scenes.names(i) for i in range(len(scenes))]
+    named = core_names(scenes)
     files = {style: learned(bench, style, steps) for style in track(styles, "learned-styles: learning")}
     clips: list[Frames] = []
     for i, plain in enumerate(track(named, "learned-styles: drawing")):

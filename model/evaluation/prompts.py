@@ -4,15 +4,14 @@ import random
 
 import torch
 
-from model.training.scenes.attributes import Split, sample_scenes
-from model.training.scenes.captions import (
+from model.training.scenes.attributes import CORE, Scenes, Split, sample_scenes
+from model.training.scenes.captions import Caption, captions
+from model.training.scenes.phrases import (
     COLOUR_NAMES,
     MOTION_PHRASES,
     SETTING_PHRASES,
     STYLE_PHRASES,
     SUBJECT_NAMES,
-    Caption,
-    captions,
 )
 
 
@@ -22,7 +21,15 @@ def drawn_prompts(n: int, seed: int, split: Split = "held-out", plain_share: flo
     plain_share: of the prompts, whose style is the plain one.
     """
     scenes = sample_scenes(n, torch.Generator().manual_seed(seed), split=split, plain_share=plain_share)
-    return captions(scenes, random.Random(seed), open_share=0.0)
+    return [
+        Caption(prompt.text, {name: value for name, value in prompt.says.items() if name in CORE})
+        for prompt in captions(scenes, random.Random(seed), open_share=0.0)
+    ]
+
+
+def core_names(scenes: Scenes) -> list[dict[str, str]]:
+    """What single subjects before a fixed camera are asked for by."""
+    return [{name: scenes.names(i)[name] for name in CORE} for i in range(len(scenes))]
 
 
 def sentence(named: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from model.evaluation.edits import cinemagraph, image_to_video, inpaint, stylize
 from model.evaluation.finder import overlap
 from model.evaluation.judge_training import judge_accuracy
 from model.evaluation.learned_styles import learned_styles
+from model.evaluation.pairs_and_cameras import camera, two_subjects
 from model.evaluation.section import Bench, Row, Section
 from model.evaluation.text_to_video import diversity, prompt_swaps, text_to_video
 from model.video_io import Frames, contact_sheet
@@ -41,6 +42,8 @@ def judges(bench: Bench, clips: int = 512) -> Section:
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "judges": judges,
     "text-to-video": text_to_video,
+    "two-subjects": two_subjects,
+    "camera": camera,
     "prompt-swaps": prompt_swaps,
     "diversity": diversity,
     "image-to-video": image_to_video,

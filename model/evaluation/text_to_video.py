@@ -13,11 +13,11 @@ from model.evaluation.direct import colour_agrees, measured, motion_agrees, stre
 from model.evaluation.disturbance import softened
 from model.evaluation.judge import agreement
 from model.evaluation.measures import Smoothness, smoothness
-from model.evaluation.prompts import drawn_prompts, sentence
+from model.evaluation.prompts import core_names, drawn_prompts, sentence
 from model.evaluation.rendered import rendered_clips, scenes_of, to_clips, to_tensor
 from model.evaluation.section import Bench, Row, Section, groups, mean
 from model.evaluation.sets import FeatureSpace, frechet_distance, spread
-from model.training.scenes.attributes import ATTRIBUTES, sample_scenes
+from model.training.scenes.attributes import ATTRIBUTES, CORE, sample_scenes
 from model.video_io import Frames
 
 REFERENCE_SETS = 3
@@ -133,11 +133,12 @@ def prompt_swaps(bench: Bench) -> Section:
     drawn = sample_scenes(
         bench.some_prompts, torch.Generator().manual_seed(bench.seed), split=bench.split, plain_share=1.0
     )
-    bases = [drawn.names(i) for i in range(bench.some_prompts)]
+    bases = core_names(drawn)
     swapped = {
-        attribute: [{**base, attribute: rng.choice([v for v in values if v != base[attribute]])} for base in bases]
-        for attribute, values in ATTRIBUTES.items()
-        if sentence({**bases[0], attribute: values[0]}) != sentence({**bases[0], attribute: values[-1]})
+        name: [
+            {**base, name: rng.choice([value for value in ATTRIBUTES[name] if value != base[name]])} for base in bases
+        ]
+        for name in CORE
     }
 
     def videos(said: list[dict[str, str]], what: str, seed: int) -> list[Frames]:
@@ -163,7 +164,7 @@ def prompt_swaps(bench: Bench) -> Section:
             for answers in (shown, shown_world)
         ]
         stays = [
-            mean(all(seen[name] == old[name] for name in seen if name != attribute) for seen, old in pairs)
+            mean(all(seen[name] == old[name] for name in CORE if name != attribute) for seen, old in pairs)
             for pairs in (zip(shown, base_shown, strict=True), zip(shown_world, world_shown, strict=True))
         ]
         moves = apart(bench, base, clips) / still[0], apart(bench, world, world_clips) / still[1]

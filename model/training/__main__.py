@@ -10,11 +10,11 @@ import typer
 from model.finetune.__main__ import clips
 from model.training.assemble import assemble
 from model.training.conditioned import ConditionedConfig, train_conditioned_model
-from model.training.image_model import ImageModelConfig, load_text_encoder, train_image_model
+from model.training.image_model import ImageModelConfig, train_image_model
 from model.training.session import Schedule
 from model.training.styles import WORLD_STYLES, StyleConfig, train_style
 from model.training.super_resolution import SuperResolutionConfig, train_super_resolution
-from model.training.text_encoder import TextEncoderConfig, train_text_encoder
+from model.training.text_encoder import TextEncoderConfig, load_text_encoder, train_text_encoder
 from model.training.usual_colours import teach_usual_colours
 from model.training.video_model import VideoModelConfig, train_video_model
 
@@ -42,10 +42,10 @@ def scaled(schedule: Schedule, scale: float) -> Schedule:
 
 
 @app.command()
-def text(folder: Folder = RUN, scale: Scale = 1.0) -> None:
+def text(folder: Folder = RUN, scale: Scale = 1.0, start_from: StartFrom = None) -> None:
     """Stage 0: tokenizer and text encoder, on captions alone."""
     config = TextEncoderConfig()
-    accuracy = train_text_encoder(replace(config, steps=max(1, round(config.steps * scale))), folder)
+    accuracy = train_text_encoder(replace(config, steps=max(1, round(config.steps * scale))), folder, start_from)
     print("read off unseen captions:", {name: round(share, 4) for name, share in accuracy.items()})
 
 

@@ -12,8 +12,9 @@ from model.pipeline import LumierePipeline
 from model.stunet import STUNet
 from model.super_resolution import SuperResolution
 from model.training.flow import TIMESTEPS
-from model.training.image_model import PATCH, load_text_encoder
+from model.training.image_model import PATCH
 from model.training.super_resolution import SETTINGS
+from model.training.text_encoder import load_text_encoder
 
 MODEL_ID = "lumiere-mini"
 FLOW_SHIFT = 16.0

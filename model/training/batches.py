@@ -36,6 +36,8 @@ class BatchConfig:
     size: int = 32
     seed: int = 0
     caption_dropout: float = 0.1
+    pair_share: float = 0.2
+    camera_share: float = 0.12
     style: str | None = None
 
 
@@ -62,7 +64,8 @@ def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: i
     """The `index`-th batch of the endless sequence, rendered on `device`."""
     seed = (config.seed * 1_000_003 + index) % 2**31
     generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
-    scenes = sample_scenes(config.scenes, generator, plain_share=0.8 if config.style is None else 1.0)
+    plain_share = 0.8 if config.style is None else 1.0
+    scenes = sample_scenes(config.scenes, generator, "train", plain_share, config.pair_share, config.camera_share)
     if config.stills:
         times = torch.rand(config.scenes, config.frames, generator=generator) * (CLIP_FRAMES / FRAME_RATE)
     else:

@@ -19,8 +19,9 @@ from model.latents import KnownLatents
 from model.stunet import STUNet
 from model.training.batches import Batch, BatchConfig, batch_loader
 from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
-from model.training.image_model import PATCH, load_text_encoder
+from model.training.image_model import PATCH
 from model.training.session import Schedule, Session
+from model.training.text_encoder import load_text_encoder
 from model.training.video_model import Phase
 
 KNOWN_WEIGHT = 0.1

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -18,7 +19,7 @@ from model.stunet import STUNet
 from model.training.batches import Batch, BatchConfig, batch_loader
 from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
 from model.training.session import Schedule, Session
-from model.training.text_encoder import tokenize
+from model.training.text_encoder import load_text_encoder, tokenize
 
 PATCH = 4
 SAMPLE_PROMPTS = (
@@ -44,31 +45,35 @@ class ImageModelConfig:
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=6600, learning_rate=1.5e-3, ema_decay=0.999))
 
 
-def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:
-    """A U-Net on folded pixels; text is attended to at the coarsest level and modulates every block through the time
-    embedding."""
-    levels = len(config.channels)
+def build_unet(channels: tuple[int, ...], head_width: int, **rest: Any) -> UNet2DConditionModel:
+    """A U-Net with one layer a level; text is attended to at the coarsest alone, for the sake of time."""
+    levels = len(channels)
     return UNet2DConditionModel(
+        down_block_types=("DownBlock2D",) * (levels - 1) + ("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (levels - 1),
+        block_out_channels=channels,
+        attention_head_dim=tuple(max(1, width // head_width) for width in channels),
+        layers_per_block=1,
+        norm_num_groups=8,
+        use_linear_projection=True,
+        resnet_time_scale_shift="scale_shift",
+        **rest,
+    )
+
+
+def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:
+    """On folded pixels; text modulates every block through the time embedding besides."""
+    unet = build_unet(
+        config.channels,
+        config.head_width,
         sample_size=config.size // PATCH,
         in_channels=3 * PATCH**2,
         out_channels=3 * PATCH**2,
-        down_block_types=("DownBlock2D",) * (levels - 1) + ("CrossAttnDownBlock2D",),
-        up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (levels - 1),
-        block_out_channels=config.channels,
-        layers_per_block=1,
-        norm_num_groups=8,
         cross_attention_dim=config.text_width,
-        attention_head_dim=tuple(max(1, width // config.head_width) for width in config.channels),
-        use_linear_projection=True,
-        resnet_time_scale_shift="scale_shift",
         addition_embed_type="text",
         addition_embed_type_num_heads=2,
-    ).to(memory_format=torch.channels_last)
-
-
-def load_text_encoder(folder: Path) -> tuple[CLIPTextModel, PreTrainedTokenizerFast]:
-    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True).eval().requires_grad_(False)
-    return encoder, PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+    )
+    return unet.to(memory_format=torch.channels_last)
 
 
 def folded_stills(video: Tensor, patch: int = PATCH) -> Tensor:

@@ -18,12 +18,12 @@ from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, s
 from model.training.image_model import (
     SAMPLE_PROMPTS,
     folded_stills,
-    load_text_encoder,
     sample_pictures,
     save_picture_row,
 )
 from model.training.scenes.attributes import STYLES
 from model.training.session import Schedule, Session
+from model.training.text_encoder import load_text_encoder
 
 WORLD_STYLES = tuple(style for style in STYLES if style != "plain")
 

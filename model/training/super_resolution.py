@@ -18,8 +18,9 @@ from model.folding import fold, unfold
 from model.super_resolution import Settings, SuperResolution, enlarge
 from model.training.batches import Batch, BatchConfig, batch_loader, make_batch
 from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
-from model.training.image_model import PATCH, folded_stills, load_text_encoder, save_picture_row
+from model.training.image_model import PATCH, build_unet, folded_stills, save_picture_row
 from model.training.session import Schedule, Session
+from model.training.text_encoder import load_text_encoder
 
 HELD_OUT_SEED = 990_001
 SETTINGS: dict[str, Any] = {"steps": 1, "augmentation": 0.0}
@@ -62,25 +63,19 @@ class Sharpness(NamedTuple):
 
 
 def build_network(config: SuperResolutionConfig) -> SuperResolution:
-    levels, cells = len(config.channels), 3 * config.patch**2
-    image = UNet2DConditionModel(
+    cells = 3 * config.patch**2
+    image = build_unet(
+        config.channels,
+        config.head_width,
         sample_size=config.data.size // config.patch,
         in_channels=cells + 3 * (config.patch // config.scale) ** 2,
         out_channels=cells,
-        down_block_types=("DownBlock2D",) * (levels - 1) + ("CrossAttnDownBlock2D",),
-        up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (levels - 1),
-        block_out_channels=config.channels,
-        layers_per_block=1,
-        norm_num_groups=8,
         cross_attention_dim=config.text_width,
-        attention_head_dim=tuple(max(1, width // config.head_width) for width in config.channels),
-        use_linear_projection=True,
-        resnet_time_scale_shift="scale_shift",
         class_embed_type="timestep",
     )
     network = SuperResolution.from_unet(
         image,
-        temporal_factors=(1,) * (levels - 1),
+        temporal_factors=(1,) * (len(config.channels) - 1),
         temporal_hidden_ratio=0.5,
         temporal_attention_depth=1,
         scale=config.scale,

@@ -1,19 +1,22 @@
 """Stage 0: a small text encoder that understands the world's captions, trained before any picture is drawn.
 
 Lumiere keeps its pre-trained text encoder frozen. No pre-trained one can be shipped here, so ours learns from
-captions alone
-what a sentence says: from the encoder's states the attributes of the scene must be readable. Random unknown words
-and dropped
-words during training make it indifferent to what it does not know.
+captions alone what a sentence says: from the encoder's states the attributes of the scene must be readable. Random
+unknown words and dropped words during training make it indifferent to what it does not know.
+
+When the world grows, a trained encoder grows with it: new words become tokens, and its states for sentences that it
+understood before are held, so that the networks trained with it go on from where they are.
 """
 
 import random
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
@@ -61,6 +64,9 @@ FILLERS = (
     "4k",
     "hd",
 )
+HELD_SENTENCES = 64
+HOLD_WEIGHT = 20.0
+"""What keeping old sentences' states weighs beside reading all: states are of the order of one."""
 UNSAID = "unsaid"
 READINGS: dict[str, tuple[str, ...]] = {name: (*values, UNSAID) for name, values in ATTRIBUTES.items()}
 """What can be read off a caption, per attribute."""
@@ -106,8 +112,9 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, sentences: list[str]) -> Tensor
     ).input_ids
 
 
-def world_captions(n: int, seed: int) -> list[Caption]:
-    scenes = sample_scenes(n, torch.Generator().manual_seed(seed), plain_share=0.6)
+def world_captions(n: int, seed: int, pair_share: float = 0.3, camera_share: float = 0.2) -> list[Caption]:
+    generator = torch.Generator().manual_seed(seed)
+    scenes = sample_scenes(n, generator, plain_share=0.6, pair_share=pair_share, camera_share=camera_share)
     return captions(scenes, random.Random(seed))
 
 
@@ -167,16 +174,23 @@ def build_text_encoder(config: TextEncoderConfig, tokenizer: PreTrainedTokenizer
     )
 
 
-def train_text_encoder(config: TextEncoderConfig, folder: Path) -> dict[str, float]:
+def train_text_encoder(config: TextEncoderConfig, folder: Path, start_from: Path | None = None) -> dict[str, float]:
     """Trains tokenizer and encoder, saves them below `folder`, returns the accuracy per attribute on unseen
-    captions."""
+    captions.
+
+    start_from: a finished model folder whose encoder learns what is new in the world and keeps what it says of the
+    rest.
+    """
     torch.manual_seed(config.seed)
     sentences = [caption.text for caption in world_captions(config.sentences, config.seed)] + list(FILLERS)
-    tokenizer = train_tokenizer(sentences, config.vocabulary)
-    encoder = build_text_encoder(config, tokenizer)
+    if start_from is None:
+        tokenizer = train_tokenizer(sentences, config.vocabulary)
+        encoder, held = build_text_encoder(config, tokenizer), None
+    else:
+        encoder, tokenizer, held = grown(start_from, sentences)
     reader = Reader(config.width)
     parameters = [*encoder.parameters(), *reader.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.01 if held is None else 0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.1)
     for step in range(config.steps):
         rng = random.Random(config.seed * 1_000_003 + step)
@@ -184,6 +198,8 @@ def train_text_encoder(config: TextEncoderConfig, folder: Path) -> dict[str, flo
         states = encoder(tokenize(tokenizer, [caption.text for caption in batch])).last_hidden_state
         target = readings(batch)
         loss = sum(F.cross_entropy(logits, target[name]) for name, logits in reader(states).items())
+        if held is not None:
+            loss = loss + HOLD_WEIGHT * held(encoder, step)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -194,6 +210,39 @@ def train_text_encoder(config: TextEncoderConfig, folder: Path) -> dict[str, flo
     tokenizer.save_pretrained(folder / "tokenizer")
     encoder.eval().save_pretrained(folder / "text_encoder")
     return reading_accuracy(encoder, reader, tokenizer, seed=config.seed + 10_000_019)
+
+
+def grown(
+    model: Path, sentences: list[str]
+) -> tuple[CLIPTextModel, PreTrainedTokenizerFast, Callable[[CLIPTextModel, int], Tensor]]:
+    """The encoder of a finished model with a token for each of the sentences' words that it had none for, its
+    tokenizer, and how far (encoder, step) an encoder has moved in sentences that it knew.
+    """
+    before, tokenizer = load_text_encoder(model)
+    before.float()
+    known = len(tokenizer)
+    words = {word for sentence in sentences for word in re.findall(r"(?<!\S)[a-z]+(?![^\s,.])", sentence.lower())}
+    added = [word for word in sorted(words) if len(tokenizer.tokenize(word)) > 1]
+    tokenizer.add_tokens([AddedToken(word, single_word=True, lstrip=True, normalized=True) for word in added])
+    encoder = CLIPTextModel(before.config)
+    encoder.load_state_dict(before.state_dict())
+    encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+
+    def moved(encoder: CLIPTextModel, step: int) -> Tensor:
+        batch = world_captions(HELD_SENTENCES, 50_000_017 + step, pair_share=0.0, camera_share=0.0)
+        tokens = tokenize(tokenizer, [*(caption.text for caption in batch), "", ""])
+        tokens = tokens[(tokens < known).all(1)]
+        with torch.no_grad():
+            target = before(tokens).last_hidden_state
+        return F.mse_loss(encoder(tokens).last_hidden_state, target)
+
+    return encoder, tokenizer, moved
+
+
+def load_text_encoder(folder: Path) -> tuple[CLIPTextModel, PreTrainedTokenizerFast]:
+    """Of a model folder, its weights frozen."""
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True).eval().requires_grad_(False)
+    return encoder, PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from model.training.scenes.attributes import sample_scenes
-from model.training.scenes.captions import COLOUR_NAMES, USUAL_COLOURS, captions
+from model.training.scenes.captions import captions
+from model.training.scenes.phrases import COLOUR_NAMES, USUAL_COLOURS
 from model.training.text_encoder import MAX_TOKENS, tokenize
 
 

@@ -19,10 +19,10 @@ from model.folding import fold, unfold
 from model.stunet import STUNet
 from model.training.batches import Batch, BatchConfig, batch_loader
 from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
-from model.training.image_model import PATCH, SAMPLE_PROMPTS, euler_flow, load_text_encoder, save_picture_row
+from model.training.image_model import PATCH, SAMPLE_PROMPTS, euler_flow, save_picture_row
 from model.training.scenes.render import contact_row
 from model.training.session import Schedule, Session
-from model.training.text_encoder import tokenize
+from model.training.text_encoder import load_text_encoder, tokenize
 
 
 @dataclass(frozen=True)

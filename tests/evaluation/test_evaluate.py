@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 from model.evaluation.__main__ import app
 from model.evaluation.learned_styles import learned_styles
 from model.evaluation.made import MadeVideos, digest
+from model.evaluation.pairs_and_cameras import camera, drawn_pairs, pair_rows, two_subjects
 from model.evaluation.prompts import drawn_prompts, sentence
 from model.evaluation.report import SECTIONS, figure, prompt_sheet
 from model.evaluation.section import Bench, Row
 from model.evaluation.text_to_video import prompt_swaps
-from model.training.scenes.attributes import ATTRIBUTES, STYLES, is_held_out
+from model.training.scenes.attributes import ATTRIBUTES, CAMERAS, CORE, RELATIONS, STYLES, is_held_out
 from model.training.scenes.captions import Caption
 
 OPTIONS = ["--prompts", "2", "--steps", "1"]
@@ -38,7 +39,7 @@ def test_a_section_gives_a_table_json_and_a_contact_sheet(evaluated) -> None:
     document = json.loads((out / "text-to-video.json").read_text())
     rows = {row["measure"]: row for row in document["rows"]}
 
-    assert {f"{name} as said" for name in ATTRIBUTES} <= rows.keys()
+    assert {f"{name} as said" for name in CORE} <= rows.keys()
     assert rows["colour as said"]["rendered"] == 1
     distance = rows["Fréchet distance to rendered clips, judge's features"]
     assert distance["model"] > 2 * distance["rendered"], "noise is farther away than rendered clips are"
@@ -106,12 +107,12 @@ def test_every_word_of_a_prompt_is_swapped(tiny_folder, tmp_path) -> None:
     section = prompt_swaps(Bench(MadeVideos(tiny_folder, tmp_path, steps=1), prompts=2, seed=3))
     rows = {row.measure: row for row in section.rows}
 
-    assert len(rows) == 3 * len(ATTRIBUTES)
-    assert all(rows[f"{name} swapped: shown"].rendered == 1 for name in ATTRIBUTES)
-    changes = {name: rows[f"{name} swapped: change, in changes of seed"].model or 0 for name in ATTRIBUTES}
+    assert len(rows) == 3 * len(CORE)
+    assert all(rows[f"{name} swapped: shown"].rendered == 1 for name in CORE)
+    changes = {name: rows[f"{name} swapped: change, in changes of seed"].model or 0 for name in CORE}
     assert changes["colour"] > 0
-    assert changes["setting"] == 0, "it comes last in a sentence, of which this model reads 22 letters"
-    assert len(list(tmp_path.iterdir())) == 2 * (2 + len(ATTRIBUTES))
+    assert changes["setting"] < changes["colour"], "it comes last in a sentence, of which this model reads 22 letters"
+    assert len(list(tmp_path.iterdir())) == 2 * (2 + len(CORE))
 
 
 def test_the_interval_of_a_share() -> None:
@@ -140,15 +141,50 @@ def test_what_cannot_be_is_said_in_a_line(arguments: list[str], message: str, tm
 
 def test_prompts_are_of_the_split() -> None:
     prompts = drawn_prompts(20, seed=5)
-    assert is_held_out(**indices(prompts)).all()
-    assert not is_held_out(**indices(drawn_prompts(20, seed=5, split="train"))).any()
+    assert is_held_out(indices(prompts)).all()
+    assert not is_held_out(indices(drawn_prompts(20, seed=5, split="train"))).any()
     assert {prompt.says["style"] for prompt in prompts} == {"plain"}
     assert len({prompt.says["style"] for prompt in drawn_prompts(40, seed=5, plain_share=0.2)}) > 3
 
 
 def indices(prompts: list[Caption]) -> dict[str, torch.Tensor]:
-    names = ("subject", "colour", "setting", "motion")
-    return {name: torch.tensor([ATTRIBUTES[name].index(prompt.says[name]) for prompt in prompts]) for name in names}
+    """What prompts leave out of pairs and cameras is the first of its values: none."""
+    return {
+        name: torch.tensor([values.index(prompt.says.get(name, values[0])) for prompt in prompts])
+        for name, values in ATTRIBUTES.items()
+    }
+
+
+def test_prompts_of_two_subjects_are_of_the_split() -> None:
+    prompts = drawn_pairs(20, seed=5)
+
+    assert is_held_out(indices(prompts)).all()
+    assert not is_held_out(indices(drawn_pairs(20, seed=5, split="train"))).any()
+    assert {prompt.says["relation"] for prompt in prompts} == {*RELATIONS[1:]}
+    assert all({"other_subject", "other_colour"} <= prompt.says.keys() for prompt in prompts)
+
+
+def test_two_subjects_are_right_only_together() -> None:
+    said = {"subject": "car", "other_subject": "ball", "colour": "red", "other_colour": "blue", "relation": "above"}
+    said |= {"setting": "beach", "motion": "still"}
+    exchanged = {**said, "colour": "blue", "other_colour": "red"}
+    rows = {row.measure: (row.model, row.rendered) for row in pair_rows([said] * 2, [said, exchanged], [said] * 2)}
+
+    assert rows["both subjects as said"] == (1, 1)
+    assert rows["both colours as said"] == (0.5, 1)
+    assert rows["relation as said"] == (1, 1)
+    assert rows["all of these as said"] == (0.5, 1)
+
+
+def test_pairs_and_cameras_are_measured(tiny_folder, tmp_path) -> None:
+    bench = Bench(MadeVideos(tiny_folder, tmp_path, steps=1), prompts=8, seed=3)
+    rows = {row.measure: row for row in two_subjects(bench).rows}
+    filmed = camera(bench)
+
+    assert rows["all of these as said"].count == 4
+    assert (rows["all of these as said"].rendered or 0) > (rows["all of these as said"].model or 0)
+    assert {row.measure for row in filmed.rows} >= {"camera as said", "subject as said"}
+    assert all(video["says"]["camera"] in CAMERAS[1:] for video in filmed.videos)
 
 
 def test_a_sentence_differs_where_its_attributes_do() -> None:
@@ -176,4 +212,4 @@ def test_figures_are_printed_with_their_units() -> None:
         "1.48",
         "",
     ]
-    assert len(SECTIONS) == 9
+    assert len(SECTIONS) == 11

@@ -9,6 +9,7 @@ import torch
 from model.training.scenes.attributes import (
     ATTRIBUTES,
     COLOURS,
+    IN_PLACE_MOTIONS,
     MOTIONS,
     SETTINGS,
     STYLES,
@@ -19,7 +20,7 @@ from model.training.scenes.attributes import (
 )
 from model.training.scenes.captions import caption, captions
 from model.training.scenes.motions import poses
-from model.training.scenes.render import draw_subjects, frame_times, render
+from model.training.scenes.render import draw_subjects, frame_times, render, render_with_cover
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -60,8 +61,8 @@ def test_every_setting_and_subject_renders_in_every_style(style: str) -> None:
 
 def test_held_out_combinations_are_a_tenth_and_never_drawn_for_training() -> None:
     def held(split: str) -> torch.Tensor:
-        scenes = sample_scenes(3000, seeded(1), split=split)  # type: ignore[arg-type]
-        return is_held_out(scenes.subject, scenes.colour, scenes.setting, scenes.motion)
+        scenes = sample_scenes(3000, seeded(1), split=split, pair_share=0.5)  # type: ignore[arg-type]
+        return is_held_out(vars(scenes))
 
     assert not held("train").any()
     assert held("held-out").all()
@@ -119,8 +120,60 @@ def test_a_subject_faces_right_unless_it_goes_left() -> None:
     assert facing[:, 0].tolist() == [-1.0 if motion == "left" else 1.0 for motion in MOTIONS]
 
 
+@pytest.mark.parametrize(("relation", "axis"), [("left of", 0), ("above", 1)])
+def test_the_other_subject_is_where_the_relation_says(relation: str, axis: int) -> None:
+    named = {"relation": relation, "motion": "bouncing", "other_subject": "cube", "other_colour": "blue"}
+    scenes = scenes_from_names([{**named, "subject": "ball", "colour": "red", "setting": "desert"}], seeded(5))
+    video = (render(scenes, frame_times(20, 4))[0] + 1) / 2
+    red, blue = ((video[i] - video[[j for j in range(3) if j != i]].amax(0) > 0.35).float() for i in (0, 2))
+    line = (torch.arange(64) + 0.5) / 64
+    red_at, blue_at = ((mask.sum((0, 1 + axis)) * line).sum() / mask.sum() for mask in (red, blue))
+
+    assert min(red.mean(), blue.mean()) > 0.02
+    assert blue_at - red_at > 0.3
+
+
+@pytest.mark.parametrize(("camera", "columns"), [("pan right", -1), ("pan left", 1)])
+def test_what_stands_still_goes_the_other_way_than_the_camera(camera: str, columns: int) -> None:
+    scenes = scenes_from_names([{"subject": "ball", "motion": "still", "camera": camera}], seeded(6))
+    _, cover = render_with_cover(scenes, frame_times(2, 79))
+    line = (torch.arange(64) + 0.5) / 64
+    first, last = (cover[0, 0].sum(1) * line).sum(-1) / cover[0, 0].sum((1, 2))
+
+    assert (last - first) * columns > 0.15
+
+
+@pytest.mark.parametrize(("camera", "grows"), [("zoom in", True), ("zoom out", False)])
+def test_a_camera_that_comes_closer_shows_things_larger(camera: str, grows: bool) -> None:
+    scenes = scenes_from_names([{"subject": "cube", "motion": "still", "camera": camera}], seeded(7))
+    first, last = render_with_cover(scenes, frame_times(2, 79))[1][0, 0].sum((1, 2))
+
+    assert (last > 1.4 * first) if grows else (first > 1.4 * last)
+
+
+def test_two_subjects_and_what_a_moving_camera_shows_keep_their_places() -> None:
+    scenes = sample_scenes(500, seeded(8), pair_share=0.5, camera_share=0.5)
+    for i in range(len(scenes)):
+        named = scenes.names(i)
+        alone = named["relation"] == "alone"
+        assert (named["other_subject"] == "none") == (named["other_colour"] == "none") == alone
+        assert named["other_subject"] != named["subject"]
+        assert named["motion"] in IN_PLACE_MOTIONS or (alone and named["camera"] == "fixed")
+
+
+def test_both_sides_of_a_pair_are_told() -> None:
+    named = {"subject": "ball", "colour": "red", "setting": "meadow", "motion": "still", "style": "plain"}
+    pair = {**named, "relation": "above", "other_subject": "cube", "other_colour": "blue", "camera": "fixed"}
+    rng = random.Random(1)
+    texts = {caption(pair, rng, open_share=0.0).text.lower().strip(".") for _ in range(20_000)}
+
+    assert "a red ball above a blue cube in a meadow" in texts
+    assert "a blue cube below a red ball in a meadow" in texts
+    assert not any("a red ball below a blue" in text for text in texts)
+
+
 def test_captions_say_what_is_shown() -> None:
-    scenes = sample_scenes(400, seeded(6))
+    scenes = sample_scenes(400, seeded(6), pair_share=0.3, camera_share=0.3)
     for i, sentence in enumerate(captions(scenes, random.Random(0))):
         named = scenes.names(i)
         assert sentence.says.items() <= named.items()

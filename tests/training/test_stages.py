@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 from model.training.batches import BatchConfig, make_batch
 from model.training.flow import flow_loss, noised, sample_times
-from model.training.image_model import ImageModelConfig, load_text_encoder, train_image_model
+from model.training.image_model import ImageModelConfig, train_image_model
 from model.training.session import Schedule
-from model.training.text_encoder import TextEncoderConfig, tokenize, train_text_encoder
+from model.training.text_encoder import TextEncoderConfig, load_text_encoder, tokenize, train_text_encoder
 from model.training.video_model import Phase, VideoModelConfig, train_video_model
 
 TEXT = TextEncoderConfig(sentences=300, vocabulary=600, width=16, layers=1, heads=1, steps=3, batch=8)

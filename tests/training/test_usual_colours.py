@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.training.image_model import load_text_encoder
 from model.training.scenes.attributes import sample_scenes
-from model.training.scenes.captions import COLOUR_NAMES, USUAL_COLOURS, captions
-from model.training.text_encoder import tokenize
+from model.training.scenes.captions import captions
+from model.training.scenes.phrases import COLOUR_NAMES, USUAL_COLOURS
+from model.training.text_encoder import load_text_encoder, tokenize
 from model.training.usual_colours import aligned, pairs, teach_usual_colours, without_colour
 
 SHIPPED = Path(__file__).parents[2] / "model" / "weights" / "lumiere-mini"

@@ -1,10 +1,10 @@
 """What a clip of the procedural world can show, and how clips are drawn at random.
 
-A clip is five discrete attributes plus a row of uniform numbers from which every continuous choice (position, speed,
-hue
-of the sky, …) follows, so a batch of scenes is small, reproducible from a seed and the same on CPU and GPU.
+A clip is a few discrete attributes plus a row of uniform numbers from which every continuous choice (position, speed,
+place of the sun, …) follows, so a batch of scenes is small, reproducible from a seed and the same on CPU and GPU.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +37,20 @@ SUBJECTS = (
     "knight",
     "butterfly",
 )
-SETTINGS = ("meadow", "beach", "night sky", "desert", "snowfall", "mountain road", "countryside", "underwater")
+SETTINGS = (
+    "meadow",
+    "beach",
+    "night sky",
+    "desert",
+    "snowfall",
+    "mountain road",
+    "countryside",
+    "underwater",
+    "forest",
+    "lake",
+    "volcano",
+    "city",
+)
 MOTIONS = (
     "left",
     "right",
@@ -51,19 +64,32 @@ MOTIONS = (
     "swinging",
     "still",
 )
+RELATIONS = ("alone", "left of", "above")
+"""Where the subject is to another one; the other subject of a clip is to its right, or below it."""
+CAMERAS = ("fixed", "pan left", "pan right", "zoom in", "zoom out")
 STYLES = ("plain", "watercolor", "sticker", "melting gold", "wooden blocks", "origami", "line drawing")
 FACING_SUBJECTS = ("boat", "fish", "bird", "car", "knight")
 """Subjects drawn from the side: they look where they go."""
 WALKING_SUBJECTS = ("car", "knight")
 """Subjects that stand on the ground, where there is one."""
 
+IN_PLACE_MOTIONS = ("still", "spinning", "bouncing")
+"""What two subjects do, and what a subject does before a moving camera: a path across the frame would run out of it."""
+
+NONE = "none"
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "subject": SUBJECTS,
     "colour": tuple(COLOURS),
     "setting": SETTINGS,
     "motion": MOTIONS,
     "style": STYLES,
+    "relation": RELATIONS,
+    "other_subject": (NONE, *SUBJECTS),
+    "other_colour": (NONE, *COLOURS),
+    "camera": CAMERAS,
 }
+CORE = ("subject", "colour", "setting", "motion", "style")
+"""What every clip has, and every prompt of the evaluation names."""
 JITTERS = 16
 """Uniform numbers per clip."""
 
@@ -80,6 +106,10 @@ class Scenes:
     setting: Tensor
     motion: Tensor
     style: Tensor
+    relation: Tensor
+    other_subject: Tensor
+    other_colour: Tensor
+    camera: Tensor
     jitter: Tensor
 
     def __len__(self) -> int:
@@ -96,35 +126,74 @@ class Scenes:
         return {name: values[int(getattr(self, name)[i])] for name, values in ATTRIBUTES.items()}
 
 
-def is_held_out(subject: Tensor, colour: Tensor, setting: Tensor, motion: Tensor) -> Tensor:
-    """True where a combination is kept away from training (a tenth of all; every pair of values is still seen)."""
-    return (subject * 7 + colour * 3 + setting * 9 + motion) % 10 == 0
+def is_held_out(fields: Mapping[str, Tensor]) -> Tensor:
+    """True where a combination is kept away from training: a tenth of all, of single subjects and of pairs. Every pair
+    of values of two attributes is still seen.
+    """
+    subject, colour = fields["subject"], fields["colour"]
+    alone = (subject * 7 + colour * 3 + fields["setting"] * 9 + fields["motion"]) % 10 == 0
+    paired = (subject * 7 + colour * 3 + fields["other_subject"] * 9 + fields["other_colour"]) % 10 == 0
+    return torch.where(fields["relation"] == 0, alone, paired)
 
 
-def sample_scenes(n: int, generator: Generator, split: Split = "train", plain_share: float = 0.8) -> Scenes:
+def sample_scenes(
+    n: int,
+    generator: Generator,
+    split: Split = "train",
+    plain_share: float = 0.8,
+    pair_share: float = 0.0,
+    camera_share: float = 0.0,
+) -> Scenes:
     """Draws n scenes on the CPU; combinations outside `split` are drawn again.
 
-    `plain_share` of the scenes have the plain style, the rest one of the others.
+    `plain_share` of the scenes have the plain style, the rest one of the others; `pair_share` show two subjects; before
+    `camera_share` the camera moves.
     """
-    fields: dict[str, Tensor] = {
-        name: torch.randint(len(values), (n,), generator=generator) for name, values in ATTRIBUTES.items()
-    }
-    plain = torch.rand(n, generator=generator) < plain_share
-    fields["style"] = torch.where(plain, 0, torch.randint(1, len(STYLES), (n,), generator=generator))
-    combination = ("subject", "colour", "setting", "motion")
+    fields = _drawn(n, generator, plain_share, pair_share, camera_share)
     while split != "any":
-        wrong = is_held_out(*(fields[name] for name in combination)) != (split == "held-out")
+        wrong = is_held_out(fields) != (split == "held-out")
         if not wrong.any():
             break
-        for name in combination:
-            redrawn = torch.randint(len(ATTRIBUTES[name]), (n,), generator=generator)
-            fields[name] = torch.where(wrong, redrawn, fields[name])
+        again = _drawn(n, generator, plain_share, pair_share, camera_share)
+        fields = {name: torch.where(wrong, again[name], fields[name]) for name in fields}
     return Scenes(**fields, jitter=torch.rand(n, JITTERS, generator=generator))
 
 
+def _drawn(
+    n: int, generator: Generator, plain_share: float, pair_share: float, camera_share: float
+) -> dict[str, Tensor]:
+    def below(limit: int) -> Tensor:
+        return torch.randint(limit, (n,), generator=generator)
+
+    def happens(share: float) -> Tensor:
+        return torch.rand(n, generator=generator) < share
+
+    subject, colour = below(len(SUBJECTS)), below(len(COLOURS))
+    setting, motion = below(len(SETTINGS)), below(len(MOTIONS))
+    style = torch.where(happens(plain_share), 0, 1 + below(len(STYLES) - 1))
+    relation = torch.where(happens(pair_share), 1 + below(len(RELATIONS) - 1), 0)
+    camera = torch.where(happens(camera_share), 1 + below(len(CAMERAS) - 1), 0)
+    paired = relation > 0
+    other_subject = (subject + 1 + below(len(SUBJECTS) - 1)) % len(SUBJECTS)
+    other_colour = (colour + 1 + below(len(COLOURS) - 1)) % len(COLOURS)
+    in_place = torch.tensor([MOTIONS.index(name) for name in IN_PLACE_MOTIONS])[below(len(IN_PLACE_MOTIONS))]
+    return {
+        "subject": subject,
+        "colour": colour,
+        "setting": setting,
+        "motion": torch.where(paired | (camera > 0), in_place, motion),
+        "style": style,
+        "relation": relation,
+        "other_subject": torch.where(paired, 1 + other_subject, 0),
+        "other_colour": torch.where(paired, 1 + other_colour, 0),
+        "camera": camera,
+    }
+
+
 def scenes_from_names(attributes: list[dict[str, str]], generator: Generator) -> Scenes:
-    """Scenes with the named attributes (missing ones drawn at random). Raises ValueError for a name outside the
-    world."""
+    """Scenes with the named attributes (missing ones drawn at random, but alone and before a fixed camera). Raises
+    ValueError for a name outside the world.
+    """
     drawn = sample_scenes(len(attributes), generator, split="any", plain_share=1.0)
     for i, named in enumerate(attributes):
         for name, value in named.items():

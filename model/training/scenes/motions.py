@@ -10,7 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.training.scenes.attributes import FACING_SUBJECTS, MOTIONS, SETTINGS, SUBJECTS, WALKING_SUBJECTS, Scenes
+from model.training.scenes.attributes import (
+    FACING_SUBJECTS,
+    MOTIONS,
+    RELATIONS,
+    SETTINGS,
+    SUBJECTS,
+    WALKING_SUBJECTS,
+    Scenes,
+)
 from model.training.scenes.backgrounds import GROUND
 
 CLIP_SECONDS = 5.0
@@ -27,15 +35,53 @@ class Pose:
     facing: Tensor
 
 
+POSE_FIELDS = tuple(Pose.__dataclass_fields__)
+
+
 def poses(scenes: Scenes, times: Tensor) -> Pose:
-    """The pose of each subject at `times` (n, t) in seconds."""
+    """The pose of each clip's subject at `times` (n, t) in seconds, alone or beside another."""
+    alone, paired = lone_poses(scenes, times), paired_poses(scenes, times, other=False)
+    has_other = (scenes.relation > 0)[:, None]
+    return Pose(*(torch.where(has_other, getattr(paired, name), getattr(alone, name)) for name in POSE_FIELDS))
+
+
+def filmed_size(scenes: Scenes) -> Tensor:
+    """(n, 1): what subjects are smaller by that a moving camera shows, as it comes closer."""
+    return torch.where(scenes.camera > 0, 0.85, 1.0)[:, None]
+
+
+def paired_poses(scenes: Scenes, times: Tensor, other: bool) -> Pose:
+    """Of the subject on the left or above, or of the other one: smaller, both doing the same in their places."""
+    uniform = scenes.jitter[:, :, None]
+    doing = {name: (scenes.motion == MOTIONS.index(name))[:, None] for name in ("bouncing", "spinning")}
+    side = 1.0 if other else -1.0
+    above = (scenes.relation == RELATIONS.index("above"))[:, None]
+    size = (0.175 + 0.03 * uniform[:, 12]) * filmed_size(scenes) + 0 * times
+    middle_x, middle_y = 0.5 + 0.10 * (uniform[:, 13] - 0.5), 0.50 + 0.06 * (uniform[:, 14] - 0.5)
+    x = torch.where(above, middle_x, middle_x + 0.235 * side) + 0 * times
+    y = torch.where(above, middle_y + 0.225 * side, middle_y + 0.08) + 0 * times
+
+    ground = torch.tensor([GROUND[name] for name in SETTINGS], device=times.device)[scenes.setting][:, None]
+    kinds = scenes.other_subject - 1 if other else scenes.subject
+    walks = torch.tensor([name in WALKING_SUBJECTS for name in SUBJECTS], device=times.device)[kinds][:, None]
+    y = torch.where(walks & ~above & (ground > 0), ground - 0.55 * size, y)
+
+    hop = torch.sin(math.pi * (times / (1.0 + 0.6 * uniform[:, 10]) + uniform[:, 11])).abs()
+    y = torch.where(doing["bouncing"], y + 0.05 - 0.12 * hop, y)
+    clockwise = torch.where(uniform[:, 10] < 0.5, -1.0, 1.0)
+    turn = 2 * math.pi * (times / (1.6 + 1.0 * uniform[:, 11]) * clockwise + uniform[:, 12])
+    return Pose(x=x, y=y, size=size, angle=torch.where(doing["spinning"], turn, 0 * times), facing=torch.ones_like(x))
+
+
+def lone_poses(scenes: Scenes, times: Tensor) -> Pose:
+    """The pose of a subject that has the frame to itself."""
     uniform = scenes.jitter[:, :, None]
     moving = {name: (scenes.motion == i)[:, None] for i, name in enumerate(MOTIONS)}
     done = times / CLIP_SECONDS
     clockwise = torch.where(uniform[:, 10] < 0.5, -1.0, 1.0)
     start = uniform[:, 11]
 
-    size = 0.26 + 0.06 * uniform[:, 12]
+    size = (0.26 + 0.06 * uniform[:, 12]) * filmed_size(scenes)
     x = 0.5 + 0.24 * (uniform[:, 13] - 0.5) + 0 * times
     y = 0.52 + 0.16 * (uniform[:, 14] - 0.5) + 0 * times
     angle, size = 0 * times, size + 0 * times

@@ -3,20 +3,25 @@
 Legend: n clips, t frames, c channels, h = w = size pixels.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from model.training.scenes.attributes import COLOURS, SETTINGS, STYLES, SUBJECTS, Scenes
+from model.training.scenes.attributes import CAMERAS, COLOURS, SETTINGS, STYLES, SUBJECTS, Scenes
 from model.training.scenes.backgrounds import GROUND, PAINTERS
-from model.training.scenes.motions import Pose, poses
+from model.training.scenes.motions import CLIP_SECONDS, Pose, paired_poses, poses
 from model.training.scenes.sprites import PHASES, sprite_sheets
 from model.training.scenes.styles import STYLISTS, Layers
 
 FRAME_RATE = 16
 GLOW = (0.62, 0.66, 0.86)
 """Colour of the haze behind a subject at night."""
+CAMERA_MARGIN = 1.25
+"""How much larger than its frames a scene is drawn through which a camera moves."""
 BEATS_PER_SECOND = 1.5
 """How often a wing, leg or wheel goes through its sheet of phases."""
 
@@ -32,13 +37,32 @@ def render(scenes: Scenes, times: Tensor, size: int = 64) -> Tensor:
 
 
 def render_with_cover(scenes: Scenes, times: Tensor, size: int = 64) -> tuple[Tensor, Tensor]:
-    """`render`, and where the subject is: coverage (n, 1, t, size, size) in [0, 1]."""
-    device = scenes.jitter.device
-    times = times.to(device).expand(len(scenes), -1) if times.ndim == 1 else times.to(device)
-    pose = poses(scenes, times)
-    subject, cover = draw_subjects(scenes, pose, times, size)
-    background = cast_shadow(scenes, pose, draw_settings(scenes, times, size))
-    background = cast_glow(scenes, pose, background)
+    """`render`, and where subjects are: coverage (n, 1, t, size, size) in [0, 1]."""
+    times = times.to(scenes.jitter.device)
+    times = times.expand(len(scenes), -1) if times.ndim == 1 else times
+    filmed = scenes.camera > 0
+    if not filmed.any():
+        return draw_scenes(scenes, times, size)
+    frames = torch.empty(len(scenes), 3, times.shape[1], size, size, device=times.device)
+    cover = torch.empty_like(frames[:, :1])
+    for chosen in (filmed.nonzero().squeeze(1), (~filmed).nonzero().squeeze(1)):
+        if len(chosen):
+            part, when = scenes[chosen], times[chosen]
+            drawn = filmed_scenes(part, when, size) if filmed[chosen[0]] else draw_scenes(part, when, size)
+            frames[chosen], cover[chosen] = drawn
+    return frames, cover
+
+
+def draw_scenes(scenes: Scenes, times: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Frames (n, 3, t, size, size) in [-1, 1] and coverage (n, 1, t, size, size) before a camera that stands still."""
+    background = draw_settings(scenes, times, size)
+    subject = torch.zeros_like(background)
+    cover = torch.zeros_like(background[:, :, :1])
+    for chosen, shown, pose in shown_subjects(scenes, times):
+        drawn, covered = draw_subjects(shown, pose, times[chosen], size)
+        background[chosen] = cast_glow(shown, pose, cast_shadow(shown, pose, background[chosen]))
+        subject[chosen] = subject[chosen] * (1 - covered) + drawn
+        cover[chosen] = cover[chosen] * (1 - covered) + covered
     frames = torch.empty_like(background)
     for i, name in enumerate(STYLES):
         chosen = (scenes.style == i).nonzero().squeeze(1)
@@ -46,6 +70,42 @@ def render_with_cover(scenes: Scenes, times: Tensor, size: int = 64) -> tuple[Te
             layers = Layers(background[chosen], subject[chosen], cover[chosen], times[chosen], scenes.jitter[chosen])
             frames[chosen] = STYLISTS[name](layers)
     return rearrange(frames.clamp(0, 1), "n t c h w -> n c t h w") * 2 - 1, rearrange(cover, "n t c h w -> n c t h w")
+
+
+def shown_subjects(scenes: Scenes, times: Tensor) -> Iterator[tuple[Tensor, Scenes, Pose]]:
+    """Which clips show a subject, those clips as scenes of that subject, and its pose: every first one, then others."""
+    everywhere = torch.arange(len(scenes), device=times.device)
+    yield everywhere, scenes, poses(scenes, times)
+    paired = (scenes.relation > 0).nonzero().squeeze(1)
+    if len(paired):
+        part = scenes[paired]
+        others = replace(part, subject=part.other_subject - 1, colour=part.other_colour - 1)
+        yield paired, others, paired_poses(part, times[paired], other=True)
+
+
+def filmed_scenes(scenes: Scenes, times: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """`draw_scenes` through a camera that moves: drawn larger, and at each moment cut out where the camera looks."""
+    frames, cover = draw_scenes(scenes, times, round(size * CAMERA_MARGIN))
+    centre_x, half = camera_view(scenes, times)
+    centre_y = 0.5 + 0.08 * (1 - half / 0.5)  # closer views look down, where subjects are
+    zero = torch.zeros_like(half)
+    across = torch.stack([2 * half, zero, 2 * centre_x - 1], -1)
+    down = torch.stack([zero, 2 * half, 2 * centre_y - 1], -1)
+    affine = rearrange(torch.stack([across, down], -2), "n t r c -> (n t) r c")
+    grid = F.affine_grid(affine, [len(affine), 1, size, size], align_corners=False)
+    flat = rearrange(torch.cat([frames, cover], 1), "n c t h w -> (n t) c h w")
+    seen = F.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+    return rearrange(seen, "(n t) c h w -> n c t h w", n=len(scenes)).split([3, 1], dim=1)
+
+
+def camera_view(scenes: Scenes, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the camera looks, (n, t) each: the middle from left (0) to right (1), and half the width it sees."""
+    done = times / CLIP_SECONDS
+    pans = {name: (scenes.camera == CAMERAS.index(name))[:, None] for name in CAMERAS}
+    x = torch.where(pans["pan right"], 0.40 + 0.20 * done, torch.full_like(done, 0.5))
+    x = torch.where(pans["pan left"], 0.60 - 0.20 * done, x)
+    half = torch.where(pans["zoom in"], 0.5 - 0.12 * done, torch.full_like(done, 0.40))
+    return x, torch.where(pans["zoom out"], 0.38 + 0.12 * done, half)
 
 
 def draw_settings(scenes: Scenes, times: Tensor, size: int) -> Tensor:
