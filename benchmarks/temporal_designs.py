@@ -173,17 +173,18 @@ def learned(kit: Kit, stage: Stage) -> STUNet:
 
 
 def schedule(kit: Kit, stage: Stage, unet: STUNet) -> Schedule:
-    """As many steps as fit into the budget, by the time of a few that change nothing. It is this process's own, so that
-    neither drawing batches nor what else the machine does counts.
+    """As many steps as fit into the budget, by the time of a few that change nothing, after a first one that is not
+    counted. It is this process's own, so that neither drawing batches nor what else the machine does counts.
     """
     plan = kit.folder / stage.name / "steps.json"
     if not plan.exists():
         parameters = {name: value for name, value in unet.named_parameters() if "temporal_" in name}
-        with tempfile.TemporaryDirectory() as folder:
-            session = Session(Path(folder), parameters, Schedule(PACED, learning_rate=0.0))
-            started = time.process_time()
-            teach(kit, stage, unet, session)
-            pace = (time.process_time() - started) / PACED
+        for steps in (1, PACED):
+            with tempfile.TemporaryDirectory() as folder:
+                session = Session(Path(folder), parameters, Schedule(steps, learning_rate=0.0))
+                started = time.process_time()
+                teach(kit, stage, unet, session)
+                pace = (time.process_time() - started) / steps
         plan.parent.mkdir(parents=True, exist_ok=True)
         plan.write_text(json.dumps({"steps": max(1, round(kit.seconds / pace)), "seconds_per_step": pace}))
     steps = json.loads(plan.read_text())["steps"]
