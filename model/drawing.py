@@ -70,6 +70,8 @@ class Drawing(LatentSpace):
         height, width, num_frames = options.height, options.width, options.num_frames
         for each in asked:
             self.check(each.prompt, each.options.seed, num_frames, height, width, steps)
+        if given.source is not None:
+            scale = 1 + given.strength * (scale - 1)
         batched = self.device.type != "cpu"
         guidance = Guidance(scale, options.guidance_rescale, options.guidance_interval, batched)
         solver = self.scheduler if options.scheduler is None else make_scheduler(options.scheduler, self.scheduler)

@@ -56,7 +56,7 @@ class Request:
     resize: str
     loop: bool
     style: str | None
-    strength: float
+    strength: float | None
     style_strength: float
     chroma: "Chroma"
 
@@ -141,7 +141,7 @@ def generate(
     resize: Annotated[str, typer.Option(help="cover, contain or stretch.")] = "cover",
     loop: Annotated[bool, typer.Option("--loop", help="The end of a cinemagraph leads back to its beginning.")] = False,
     style: Annotated[str | None, typer.Option(help="One of the model's styles, or a file of one.")] = None,
-    strength: Annotated[float, typer.Option(help="How far stylize leaves its source, 0 to 1.")] = 0.6,
+    strength: Annotated[float | None, typer.Option(help="How far stylize leaves its source, 0 to 1.")] = None,
     style_strength: Annotated[float, typer.Option(help="How much of the style, 0 to 1.")] = 1.0,
     chroma: Annotated[str, typer.Option(help="4:2:0, or 4:4:4: sharper colours, fewer players.")] = "4:2:0",
     model: Annotated[str | None, typer.Option(help="Model folder, or id of one of LUMIERE_MODEL_DIRS.")] = None,

@@ -51,6 +51,9 @@ UNTOLD_STRENGTH = 0.9
 without that hint it would draw a scene of its own after the first frame.
 """
 
+STRENGTH = 0.6
+"""Of stylization, for models whose card does not say."""
+
 
 class LumierePipeline(Drawing, Finishing, DiffusionPipeline):
     """The five tasks. unet: STUNet. text_encoder, tokenizer: CLIP's or T5's classes, and for SDXL a second pair.
@@ -207,7 +210,7 @@ class LumierePipeline(Drawing, Finishing, DiffusionPipeline):
         *,
         video: Frames | None = None,
         style: str | Path | None = None,
-        strength: float = 0.6,
+        strength: float | None = None,
         style_strength: float = 1.0,
         resize: Resize = "cover",
         **options: Any,
@@ -215,11 +218,14 @@ class LumierePipeline(Drawing, Finishing, DiffusionPipeline):
         """Makes `video`, uint8 (t, h, w, 3), anew after the prompt, or a new video in a named style, or both.
 
         strength: the share of the steps that `video` is taken back and made again (SDEdit): 0 leaves it nearly as it
-        is, 1 ignores it. style: one of `styles`, or a file that `learn_style` wrote. style_strength: how far its
-        weights replace the image model's (section 4.1).
+        is, 1 ignores it; None is the card's `stylize.strength`. Guidance grows with it: where the source decides most
+        already, all of it overdoes the look. style: one of `styles`, or a file that `learn_style` wrote.
+        style_strength: how far its weights replace the image model's (section 4.1).
         """
         if video is None and style is None:
             raise ValueError("video or style must be given")
+        if strength is None:
+            strength = self.card.get("stylize", {}).get("strength", STRENGTH)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must be 0 to 1, got {strength}")
         settings = Options(**(options if video is None else {**options, "num_frames": len(video)}))

@@ -23,6 +23,7 @@ nearly clean steps add grain that the network was not taught to remove."""
 
 CARD = {
     "id": MODEL_ID,
+    "stylize": {"strength": 0.2},
     "tasks": ["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"],
     "defaults": {
         "num_frames": 80,

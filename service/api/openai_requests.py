@@ -70,7 +70,7 @@ class CreateVideoRequest(VideoRequest):
     loop: bool = False
     resize: Resize = "cover"
     style: Annotated[Words, Field(max_length=100)] | None = None
-    strength: Fraction = 0.6
+    strength: Fraction | None = None
     style_strength: Fraction = 1.0
 
     @property

@@ -89,12 +89,14 @@ class StylizeRequest(VideoRequest):
     """Body of `POST /v1/stylize`: at least one of `video` and `style`."""
 
     model_config = shown(
-        {"video": FILE, "style": {"type": "string"}}, prompt="origami", video=EXAMPLE_FILE, strength=0.6
+        {"video": FILE, "style": {"type": "string"}}, prompt="origami", video=EXAMPLE_FILE, strength=0.3
     )
 
     video: VideoMedia | None = Field(None, description="A source whose motion is kept.")
     style: Annotated[Words, Field(max_length=100)] | None = Field(
         None, description="The name of a style that the model has, or the name or id of one of yours."
     )
-    strength: Fraction = Field(0.6, description="How far the source is left behind: 0 keeps it, 1 forgets it.")
+    strength: Fraction | None = Field(
+        None, description="How far the source is left behind: 0 keeps it, 1 forgets it. Left out, the model's own."
+    )
     style_strength: Fraction = Field(1.0, description="Weight of the style.")

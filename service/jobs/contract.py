@@ -194,7 +194,7 @@ class StylizeOptions(InStyle):
 
     task: Literal["stylize"] = "stylize"
     video: MediaRef | None = None
-    strength: Fraction = 0.6
+    strength: Fraction | None = None
 
     @model_validator(mode="after")
     def has_source(self) -> Self:

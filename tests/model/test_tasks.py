@@ -187,6 +187,28 @@ class TestStylizeVideo:
 
         assert clip.frames.shape == video.shape
 
+    def test_the_card_says_how_far(self, pipeline, monkeypatch):
+        monkeypatch.setitem(pipeline.card, "stylize", {"strength": 0.2})
+        steps = []
+
+        pipeline.stylize(
+            PROMPT,
+            video=noise(2, 32, 32, 3),
+            on_step=lambda info: steps.append(info.steps),
+            **{**SMALL, "num_inference_steps": 10},
+        )
+
+        assert steps == [2, 2]
+
+    def test_guidance_grows_with_strength(self, pipeline):
+        video = noise(2, 32, 32, 3)
+
+        def frames(strength, scale):
+            return pipeline.stylize(PROMPT, video=video, strength=strength, **{**SMALL, "guidance_scale": scale}).frames
+
+        assert np.array_equal(frames(0.0, 1.0), frames(0.0, 9.0))
+        assert not np.array_equal(frames(1.0, 1.0), frames(1.0, 9.0))
+
     def test_something_must_be_given(self, pipeline):
         with pytest.raises(ValueError, match=r"^video or style must be given"):
             pipeline.stylize(PROMPT, **SMALL)

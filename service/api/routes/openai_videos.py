@@ -34,8 +34,6 @@ from service.jobs.record import Repeat
 from service.uploads.media import MP4
 
 OK = 200
-REMIX_STRENGTH = 0.6
-
 
 router = APIRouter(tags=["videos"], route_class=OpenAIRoute)
 creating = APIRouter(tags=["videos"], route_class=PlainOpenAIRoute)
@@ -142,7 +140,7 @@ def remix_of(job: Job, fields: RemixVideoRequest, *, stylize: bool) -> JobSpec:
     changes: dict[str, object] = {"prompt": fields.prompt, "metadata": fields.metadata, "remixed_from": job.id}
     if stylize:
         video = MediaRef(key=result.path, media_type=MP4.name, sha256=result.sha256, bytes=result.bytes)
-        changes |= {"task": "stylize", "options": StylizeOptions(video=video, strength=REMIX_STRENGTH)}
+        changes |= {"task": "stylize", "options": StylizeOptions(video=video)}
     return job.spec.model_copy(update=changes)
 
 
