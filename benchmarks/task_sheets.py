@@ -1,8 +1,8 @@
 """Contact sheets of every task for the pages, drawn by a model: what is given and what comes of it, row by row.
 
-    python benchmarks/task_sheets.py                                # into docs/images/tasks, minutes on a CPU
-    python benchmarks/task_sheets.py --tasks inpaint --out runs/sheets --steps 4 --frames 16
-    python benchmarks/task_sheets.py --tasks learned-style          # learns a style from one picture, minutes more
+    python -m benchmarks.task_sheets                                # into docs/images/tasks, minutes on a CPU
+    python -m benchmarks.task_sheets --tasks inpaint --out runs/sheets --steps 4 --frames 16
+    python -m benchmarks.task_sheets --tasks learned-style          # learns styles from one picture each, minutes more
 
 Sources are scenes of the world that no training saw. Where something is made anew its source is shown grey. The PNGs
 have as many colours as fit into 300 kB.
@@ -10,16 +10,17 @@ have as many colours as fit into 300 kB.
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from einops import rearrange
 from PIL import Image
 
+from benchmarks.reference_pictures import PICTURES, SHOWS
 from model.conditioning import Box, Frames, Keyframe, Region, place, placement, region_of_boxes
 from model.evaluation.report import prompt_sheet
 from model.pipeline import LumierePipeline
@@ -36,6 +37,17 @@ DRAWN = 128
 """Pixels at which scenes are drawn, which takes long beyond; they are enlarged from there."""
 BALL = {"subject": "ball", "colour": "red", "setting": "meadow", "motion": "right", "style": "plain"}
 STAR = {"subject": "star", "colour": "blue", "setting": "desert", "motion": "rising", "style": "plain"}
+LEARNED_PROMPTS = (
+    "a red car on a mountain road",
+    "a blue fish underwater",
+    "a yellow star at night",
+    "a green balloon over a meadow",
+    "a pink heart on the beach",
+    "an orange butterfly in the desert",
+    "a white boat at sea",
+)
+SHORT = 16
+"""Frames of a clip of which one is shown."""
 HOLE = Box(0.55, 0.3, 0.4, 0.4)
 LOWER_HALF = Box(0, 0.5, 1, 0.5)
 
@@ -103,25 +115,44 @@ class Studio:
         return [Row("the picture and what moves", self.alone(greyed(picture, region[:1]))), Row(prompt, made.frames)]
 
     def stylize(self) -> list[Row]:
-        source, subject = self.scene(BALL), "a red ball in a meadow"
-        rows = [Row("the video", source)]
-        for look in ("a wooden blocks sculpture of ", "origami of "):
-            made = self.pipeline.stylize(look + subject, video=source, **self.options)
-            rows.append(Row(look + subject, made.frames))
+        rows = []
+        for named, subject, looks in (
+            (BALL, "a red ball moving right in a meadow", ("made of wooden blocks", "origami style")),
+            (STAR, "a blue star rising in the desert", ("made of wooden blocks", "watercolor painting")),
+        ):
+            source = self.scene(named)
+            rows.append(Row("the video", source))
+            for look in looks:
+                made = self.pipeline.stylize(f"{subject}, {look}", video=source, **self.options)
+                rows.append(Row(f"{subject}, {look}", made.frames))
         return rows
 
     def learned_style(self) -> list[Row]:
-        picture = self.scene({**STAR, "style": "line drawing"})
-        prompt = "a red car driving on a mountain road"
+        """A column for the picture and for each prompt: the middle of a short clip."""
+        rows = [Row("; ".join(LEARNED_PROMPTS), np.stack([blank(self.height, self.width), *self.middles()]))]
         with tempfile.TemporaryDirectory() as folder:
-            style = self.pipeline.learn_style(
-                picture[0], Path(folder) / "style.safetensors", prompt="a blue star rising in the desert"
-            )
-            plain, styled = (
-                self.pipeline.text_to_video(prompt, style=each, num_frames=self.frames, **self.options).frames
-                for each in (None, style)
-            )
-        return [Row("the picture", self.alone(picture)), Row(prompt, plain), Row(prompt + ", in its style", styled)]
+            for name, draw in PICTURES.items():
+                picture = draw()
+                style = self.pipeline.learn_style(picture, Path(folder) / f"{name}.safetensors", prompt=SHOWS)
+                (shown,) = place(picture[None], placement(picture.shape[:2], (self.height, self.width)))
+                rows += [
+                    Row(
+                        f"with the picture's style, strength {strength:g}",
+                        np.stack([shown, *self.middles(style=style, style_strength=strength)]),
+                    )
+                    for strength in (0.5, 1.0)
+                ]
+        return rows
+
+    def middles(self, **style: Any) -> Iterator[Frames]:
+        frames = min(self.frames, SHORT)
+        for prompt in LEARNED_PROMPTS:
+            clip = self.pipeline.text_to_video(prompt, num_frames=frames, **style, **self.options)
+            yield clip.frames[frames // 2]
+
+
+def blank(height: int, width: int) -> Frames:
+    return np.full((height, width, 3), 255, np.uint8)
 
 
 TASKS: dict[str, Callable[[Studio], list[Row]]] = {

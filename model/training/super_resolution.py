@@ -180,7 +180,7 @@ def random_square(config: SuperResolutionConfig, generator: torch.Generator) -> 
 
 
 def held_out_clips(
-    config: SuperResolutionConfig, tokenizer: PreTrainedTokenizerFast, device: str, clips: int = 3
+    config: SuperResolutionConfig, tokenizer: PreTrainedTokenizerFast, device: str, clips: int = 8
 ) -> Batch:
     data = replace(config.data, scenes=clips, frames=8, seed=HELD_OUT_SEED, caption_dropout=0.0)
     return make_batch(data, tokenizer, 0, device)
