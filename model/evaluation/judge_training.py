@@ -1,5 +1,5 @@
-"""How the judge is taught: on single frames first, which are many and cheap, then on clips, softened and made noisy at
-random, so that a softer generator is judged by what it shows.
+"""How the judge is taught: on single frames first, which are many and cheap, then on clips as well. All are softened
+and made noisy at random, so that a softer generator is judged by what it shows.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ PLAIN_SHARE, PAIR_SHARE, CAMERA_SHARE = 0.6, 0.3, 0.3
 
 @dataclass(frozen=True)
 class JudgeTraining:
-    """`frame_steps` on single frames of `frame_batch` scenes, then `clip_steps` on `clip_batch` clips."""
+    """`frame_steps` on single frames of `frame_batch` scenes, then `clip_steps` on as many and `clip_batch` clips."""
 
     frame_steps: int = 3000
     frame_batch: int = 64
@@ -57,12 +57,13 @@ def train_judge(
 
     def loss_of(step: int) -> Tensor:
         seed, generator = config.seed * 1_000_003 + step, Generator().manual_seed(step)
+        stills, scenes = rendered_stills(config.frame_batch, seed)
+        seen = judge.frame_features(disturbed(stills, generator).squeeze(2))
+        told = attribute_losses(judge.frame_answers(seen[:, None]), scenes)
         if step < config.frame_steps:
-            stills, scenes = rendered_stills(config.frame_batch, seed)
-            seen = judge.frame_features(disturbed(stills, generator).squeeze(2))
-            return attribute_losses(judge.frame_answers(seen[:, None]), scenes)
-        clips, scenes = rendered_clips(config.clip_batch, seed)
-        return attribute_losses(judge(disturbed(clips, generator)), scenes)
+            return told
+        clips, filmed = rendered_clips(config.clip_batch, seed)
+        return told + attribute_losses(judge(disturbed(clips, generator)), filmed)
 
     schedule = Schedule(config.frame_steps + config.clip_steps, config.learning_rate)
     learn(judge, schedule, loss_of, path.with_suffix(".checkpoint"))
