@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from model.training.batches import BatchConfig, make_batch
 from model.training.flow import flow_loss, noised, sample_times
 from model.training.image_model import ImageModelConfig, train_image_model
+from model.training.scenes.attributes import ATTRIBUTES
 from model.training.session import Schedule
 from model.training.text_encoder import TextEncoderConfig, load_text_encoder, tokenize, train_text_encoder
 from model.training.video_model import Phase, VideoModelConfig, train_video_model
@@ -32,7 +33,7 @@ VIDEOS = VideoModelConfig(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     accuracy = train_text_encoder(TEXT, folder)
-    assert set(accuracy) == {"subject", "colour", "setting", "motion", "style"}
+    assert set(accuracy) == set(ATTRIBUTES)
     train_image_model(IMAGES, folder)
     return folder
 

@@ -60,7 +60,7 @@ class TestTeaching:
         said, unsaid = zip(*pairs(30, seed=4), strict=True)
         before = distance(other, tokenizer, other, said, unsaid)
 
-        taught = teach_usual_colours(other, tokenizer, steps=40, batch=12)
+        taught = teach_usual_colours(other, tokenizer, steps=60, batch=12)
 
         assert distance(taught, tokenizer, other, said, unsaid) < 0.7 * before
         assert distance(taught, tokenizer, other, said, said) < 0.1
