@@ -26,8 +26,8 @@ class InvalidOutput(RuntimeError):
 
 
 class StepInfo(NamedTuple):
-    """Progress of one video. stage: "denoise". step: steps done of `steps`. x0: current estimate, (b, c, t, h, w),
-    float32.
+    """Progress of one video. stage: "denoise", "refine" or "super-resolution". step: steps done of `steps`. x0: current
+    estimate, (b, c, t, h, w), float32.
     """
 
     stage: str
@@ -43,6 +43,9 @@ Condition = dict[str, Any]
 
 Threshold = Callable[[Tensor], Tensor]
 """An estimate of pixels -> one within [-1, 1]."""
+
+Revision = Callable[[Tensor], Tensor]
+"""An estimate -> one that agrees with what is known beforehand."""
 
 Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 """What noise is drawn from: one for all videos, or one for each."""
@@ -225,6 +228,11 @@ class Schedule:
                 return z - sigma * prediction
         raise ValueError(f"unknown prediction_type {self.network_predicts!r}")
 
+    def estimate(self, network: Network, z: Tensor, index: int, condition: Condition) -> Tensor:
+        """The clean sample that the network sees in z; a variance that it learned is not used."""
+        timesteps = self.timesteps[index].expand(z.shape[0])
+        return self.x0(network(z, timesteps, **condition).float()[:, : z.shape[1]], z, index)
+
     def prediction(self, x0: Tensor, z: Tensor, index: int) -> Tensor:
         """The prediction by which the scheduler will know `x0`."""
         alpha, sigma = self.noise_level(index)
@@ -262,7 +270,7 @@ def denoise(
     network_predicts: str | None = None,
     guidance: Guidance = Guidance(),
     threshold: Threshold | None = None,
-    keep_known: Callable[[Tensor], Tensor] | None = None,
+    keep_known: Revision | None = None,
     generator: Generators = None,
     on_step: OnStep | None = None,
     source: Tensor | None = None,
@@ -284,15 +292,10 @@ def denoise(
     """
     schedule = Schedule.of(scheduler, steps, noise.device, network_predicts)
     threshold = schedule.threshold or threshold
-    channels = noise.shape[1]
+    estimate = partial(schedule.estimate, network)
     total = len(schedule.timesteps)
     first = 0 if source is None else schedule.first_step(strength)
     sample = schedule.initial(noise) if source is None else schedule.noised(source, noise, first)
-
-    def estimate(z: Tensor, index: int, condition: Condition) -> Tensor:
-        timesteps = schedule.timesteps[index].expand(z.shape[0])
-        prediction = network(z, timesteps, **condition).float()[:, :channels]  # a learned variance is not used
-        return schedule.x0(prediction, z, index)
 
     x0 = sample
     for index in range(first, total):

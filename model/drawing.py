@@ -28,6 +28,7 @@ from model.latents import KnownLatents, LatentSpace
 from model.looping import looped
 from model.multidiffusion import over_windows, windows
 from model.options import NOTHING, Asked, Drawn, Given
+from model.refinement import Refinement, refine
 from model.text import EncodedText, TextEncoders, encode_text
 
 WINDOW_FRAMES = 80
@@ -88,22 +89,28 @@ class Drawing(LatentSpace):
             told = known if given.told is None else self.known_latents(given.told, shape)
             generators = [torch.Generator().manual_seed(each.options.seed) for each in asked]
             noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+            network = self.network(num_frames, told, given.loop)
+            shared: dict[str, Any] = {
+                "network_predicts": prediction_type(self.scheduler),
+                "threshold": clamp if self.vae is None else None,
+                "keep_known": None if known is None else known.keep,
+                "on_step": on_step,
+            }
             latents = denoise(
-                self.network(num_frames, told, given.loop),
+                network,
                 solver,
                 noise.to(self.device),
                 positive,
                 negative,
                 steps=steps,
-                network_predicts=prediction_type(self.scheduler),
                 guidance=guidance,
-                threshold=clamp if self.vae is None else None,
-                keep_known=None if known is None else known.keep,
                 generator=generators if len(asked) > 1 else generators[0],
-                on_step=on_step,
                 source=None if given.source is None else self.source_latents(given.source, shape),
                 strength=given.strength,
+                **shared,
             )
+            refinement = Refinement(**self.card.get("refinement", {}))
+            latents = refine(network, self.scheduler, latents, positive, refinement, generators, **shared)
         return [
             Drawn(row, each.options, prompted, unprompted, text, replace(watch, seconds=dict(watch.seconds)))
             for row, each, (prompted, unprompted), text in zip(latents.split(1), asked, told_of, texts, strict=True)

@@ -219,7 +219,6 @@ def grown(
     tokenizer, and how far (encoder, step) an encoder has moved in sentences that it knew.
     """
     before, tokenizer = load_text_encoder(model)
-    before.float()
     known = len(tokenizer)
     words = {word for sentence in sentences for word in re.findall(r"(?<!\S)[a-z]+(?![^\s,.])", sentence.lower())}
     added = [word for word in sorted(words) if len(tokenizer.tokenize(word)) > 1]
@@ -240,9 +239,10 @@ def grown(
 
 
 def load_text_encoder(folder: Path) -> tuple[CLIPTextModel, PreTrainedTokenizerFast]:
-    """Of a model folder, its weights frozen."""
-    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True).eval().requires_grad_(False)
-    return encoder, PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+    """Of a training run or a finished model folder, whose weights are bf16: in float32, and frozen."""
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True, dtype=torch.float32)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return encoder.eval().requires_grad_(False), tokenizer
 
 
 @torch.no_grad()
