@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 50_000_000
@@ -45,19 +45,31 @@ def read_mask(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDA
 def opened(path: str | os.PathLike[str], max_pixels: int) -> Iterator[Image.Image]:
     """The image with its pixels loaded. Its size is looked at before anything is decoded."""
     name = os.path.basename(os.fspath(path))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit is below the one that is warned of
-            image = Image.open(path, formats=FORMATS)
-        with image:
-            if image.width * image.height > max_pixels:
-                raise ValueError(f"{name} must have at most {max_pixels} pixels, got {image.width}x{image.height}")
+    with refusals_named(name, max_pixels), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # our own limit is below the one that is warned of
+        image = Image.open(path, formats=FORMATS)
+    with image:
+        if image.width * image.height > max_pixels:
+            raise ValueError(f"{name} must have at most {max_pixels} pixels, got {image.width}x{image.height}")
+        with refusals_named(name, max_pixels):
             image.load()
-            yield ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image)
+        yield upright
+
+
+@contextmanager
+def refusals_named(name: str, max_pixels: int) -> Iterator[None]:
+    """What Pillow says of a file, with the name of the file, and without its path."""
+    try:
+        yield
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} is not a readable {', '.join(FORMATS)} image: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name} must have at most {max_pixels} pixels") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is not a readable {' or '.join(FORMATS)} image") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{name} is not a readable {' or '.join(FORMATS)} image: {error}") from error
 
 
 def flat(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

@@ -17,6 +17,8 @@ READABLE = {
     "protocol_whitelist": "file",
     "max_streams": "16",
 }
+CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "prores", "mjpeg", "gif")
+"""What cameras, phones and editors write; FFmpeg's hundreds of other decoders are never begun."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ def read_video(
             if not container.streams.video:
                 raise ValueError(f"{name} has no video stream")
             stream = container.streams.video[0]
+            codec = getattr(stream, "codec", None)  # none that FFmpeg knows
+            if codec is None or codec.canonical_name not in CODECS:
+                raise ValueError(f"{name} must hold a video in one of these codecs: {', '.join(CODECS)}")
             size = stream.codec_context.width * stream.codec_context.height
             if size > limits.pixels:
                 shape = f"{stream.codec_context.width}x{stream.codec_context.height}"
@@ -58,7 +63,8 @@ def read_video(
     except FileNotFoundError:
         raise
     except (av.FFmpegError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name} is not a readable MP4, WebM or GIF video: {error}") from error
+        reason = error.strerror if isinstance(error, av.FFmpegError) else error  # the rest of it is the path
+        raise ValueError(f"{name} is not a readable MP4, WebM or GIF video: {reason}") from error
     if not frames:
         raise ValueError(f"{name} holds no frames")
     return np.stack(frames)

@@ -248,7 +248,7 @@ def run_attempt(order: Order, drawn: Any, runtime: Runtime, storage: Storage, wo
 
     folder = Path(tempfile.mkdtemp(prefix=f"{order.job_id}-", dir=workdir))
     try:
-        inputs = fetch_inputs(order.spec, storage, folder)
+        inputs = fetch_inputs(order.spec, storage, folder / "inputs")
         rendering = runtime.run(order.spec, inputs, folder, on_step, drawn)
         on_step("store", 0, 0)
         started = time.monotonic()

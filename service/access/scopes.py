@@ -27,7 +27,7 @@ NEEDS = (
     ("/v1/files", Scope.FILES),
     ("/v1/uploads", Scope.FILES),
     ("/v1/webhook_endpoints", Scope.WEBHOOKS),
-    ("/v1/webhooks", Scope.WEBHOOKS),
+    ("/v1/webhook_event_types", Scope.WEBHOOKS),
 )
 READS = ("GET", "HEAD", "OPTIONS")
 

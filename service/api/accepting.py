@@ -19,7 +19,7 @@ from service.jobs.admission import Priority, QuotaExceeded
 from service.jobs.connection import RedisUnavailable
 from service.jobs.contract import Job, JobSpec
 from service.jobs.events import JobNotFound, follow
-from service.jobs.record import IdempotencyConflict, QueueFull, Repeat
+from service.jobs.record import IdempotencyConflict, QueueFull
 
 
 async def accept_video(
@@ -30,14 +30,12 @@ async def accept_video(
     inputs: InputTaker,
     *,
     status: int = 202,
-    retry: Repeat | None = None,
 ) -> Response:
     """Records and queues the job of a request; the answer is its `Video`.
 
     Args:
         status: of the answer.
         make_spec: makes the job, with the inputs stored; they are removed again when no new job needs them.
-        retry: recognises requests that a client repeats by itself, where there is no idempotency key.
 
     Raises:
         ApiError: `missing_scope` for a priority that the key may not ask for; what `make_spec` raises.
@@ -48,14 +46,14 @@ async def accept_video(
         raise ApiError("missing_scope", "the API key lacks the scope priority", param="priority")
     try:
         spec = await make_spec(inputs)
-        print_ = None if terms.key is None and retry is None else fingerprint(request, spec)
-        key = terms.key if terms.key is not None or retry is None else f"{retry.scope} {print_}"
+        print_ = None if terms.key is None and terms.repeat is None else fingerprint(request, spec)
+        key = terms.key if terms.repeat is None else f"{terms.repeat.scope} {print_}"
         accepted = await held.records.accept(
             spec,
             idempotency_key=key,
             fingerprint=print_,
             priority=priority,
-            repeat=None if terms.key is not None else retry,
+            repeat=terms.repeat,
             cancel_after_seconds=terms.cancel_after_seconds,
         )
     except (ApiError, QueueFull, QuotaExceeded, IdempotencyConflict):

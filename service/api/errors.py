@@ -91,6 +91,8 @@ def field_error(error: ErrorDetails) -> FieldError:
             return FieldError("unknown_field", param, f"{subject} is not a field of this request")
         case "fields_conflict":
             return FieldError("fields_conflict", param, f"{subject}: {error['msg']}")
+        case "model_type":
+            return FieldError("invalid_field", param, f"{subject} must be an object")
         case "value_error":
             return FieldError("invalid_field", param, f"{subject} {error['ctx']['error']}")
         case _:

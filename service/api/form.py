@@ -1,15 +1,16 @@
 """Reads `multipart/form-data` as the same fields that a JSON body has; files stay on the disk.
 
 Names in brackets make objects and lists, as the form encoders of HTTP clients write them: `video[id]=…`,
-`keyframes[0][frame]=8`, `boxes[][x]=0.1`. A list or an object may also be one text of JSON.
+`keyframes[0][frame]=8`, `boxes[][x]=0.1`. The objects of a list come one by one or, as OpenAI's clients write them,
+field by field. A list or an object may also be one text of JSON.
 """
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from fastapi import Request
@@ -88,15 +89,18 @@ async def read_form(request: Request, limit: int) -> AsyncIterator[Form]:
 def form_of(data: FormData) -> Form:
     """The fields of a parsed form. Raises NotAcceptable."""
     form, nonce = Form(), secrets.token_hex(16)
-    for name, value in data.multi_items():
+    items = data.multi_items()
+    paths = [path_of(name) for name, _ in items]
+    number_objects(paths)
+    for path, (name, value) in zip(paths, items, strict=True):
         if isinstance(value, UploadFile):
             token = f"upload:{nonce}:{len(form.files)}"
             form.files[token] = value
-            place(form.fields, path_of(name), token)
+            place(form.fields, path, token)
         elif name in STRUCTURED and value.lstrip()[:1] in ("[", "{"):
             place_parsed(form.fields, name, parse_json(value))
         else:
-            place(form.fields, path_of(name), value)
+            place(form.fields, path, value)
     form.fields = {name: with_lists(value) for name, value in form.fields.items()}
     require_sound(form.fields)
     return form
@@ -118,6 +122,24 @@ def path_of(name: str) -> list[str]:
     if not path or len(path) > MAX_DEPTH:
         raise NotAcceptable("a field has a malformed name")
     return path
+
+
+def number_objects(paths: Sequence[list[str]]) -> None:
+    """Puts numbers for the `[]` of lists whose objects come field by field: all `boxes[][x]`, then all `boxes[][y]`.
+
+    Raises:
+        NotAcceptable: not each object has each field, so that nobody can tell which has.
+    """
+    for name in LISTS:
+        parts = [path for path in paths if len(path) > 2 and path[:2] == [name, ""]]
+        runs = [list(run) for _, run in groupby(parts, key=lambda path: path[2:])]
+        if len(runs) > len({tuple(run[0]) for run in runs}) or len(runs) == len(parts):
+            continue  # object by object
+        if len({len(run) for run in runs}) > 1:
+            raise NotAcceptable(f"the objects of {name} have different fields: send the list as one text of JSON")
+        for run in runs:
+            for number, path in enumerate(run):
+                path[1] = str(number)
 
 
 def place(node: dict[str, Any], path: list[str], value: Any) -> None:

@@ -1,6 +1,7 @@
 """The images and videos of a request, wherever they are, as references to stored files."""
 
 import asyncio
+import base64
 import io
 from collections.abc import Mapping
 from typing import IO
@@ -13,7 +14,7 @@ from service.api.resources import Resources, in_time
 from service.api.uploads import decode_base64, decode_data_url, forget_upload, store_upload
 from service.api.video_id import finished
 from service.jobs.contract import STYLE, MediaRef
-from service.uploads.media import MEDIA_TYPES, Kind
+from service.uploads.media import HEAD_BYTES, MEDIA_TYPES, Kind, sniff
 from service.uploads.records import FileRecord
 
 PURPOSE = "input"
@@ -46,6 +47,28 @@ class InputTaker:
 
     async def take_optional(self, source: MediaInput | None, param: str, *kinds: Kind) -> MediaRef | None:
         return None if source is None else await self.take(source, param, *kinds)
+
+    async def kind_of(self, source: MediaInput) -> Kind | None:
+        """What `source` names, without storing it; None where `take` will refuse it."""
+        if source.id is not None:
+            return "video"
+        if source.file_id is not None:
+            file = await in_time(self.held.files.get(source.file_id))
+            return None if file is None else MEDIA_TYPES[file.ref.media_type].kind
+        try:
+            return sniff(self.head_of(source)).kind
+        except ValueError:
+            return None
+
+    def head_of(self, source: MediaInput) -> bytes:
+        """The first bytes of what was sent along. Raises ValueError for what is not base64."""
+        if source.upload is not None and source.upload in self.files:
+            file = self.files[source.upload].file
+            head = file.read(HEAD_BYTES)
+            file.seek(0)
+            return head
+        text = source.data or (source.url or source.image_url or "").partition(",")[2]
+        return base64.b64decode(text[: 2 * HEAD_BYTES])
 
     async def find(self, source: MediaInput, param: str) -> MediaRef:
         if source.file_id is not None:

@@ -40,7 +40,9 @@ class MediaInput(BaseModel):
 def of_text(value: Any) -> Any:
     """A bare text as the object that it stands for."""
     if not isinstance(value, str):
-        return value
+        if isinstance(value, dict | MediaInput):
+            return value
+        raise ValueError("must be text or an object")
     if value.startswith("file_"):
         return {"file_id": value}
     if value.startswith("video_"):

@@ -18,6 +18,7 @@ from service.api.task_requests import (
 )
 from service.jobs.contract import Fraction, Margins, Resize
 from service.jobs.models import ModelCard
+from service.uploads.media import Kind
 
 TASKS: dict[str, type[VideoRequest]] = {
     "text-to-video": TextToVideoRequest,
@@ -57,7 +58,7 @@ class CreateVideoRequest(VideoRequest):
     """
 
     seconds: LengthInSeconds | None = Field(None, description="Length; `num_frames` says it exactly.")
-    input_reference: ImageMedia | None = Field(None, description="The image or video to begin with.")
+    input_reference: Media | None = Field(None, description="The image or video to begin with.")
     task: TaskName | None = Field(None, description="Left out, it follows from the other fields.")
     image: ImageMedia | None = None
     last_image: ImageMedia | None = None
@@ -73,14 +74,14 @@ class CreateVideoRequest(VideoRequest):
     strength: Fraction | None = None
     style_strength: Fraction = 1.0
 
-    @property
-    def chosen_task(self) -> str:
-        """The task that is named, else the one that the inputs are for."""
+    def chosen_task(self, reference: Kind | None) -> str:
+        """The task that is named, else the one that the inputs are for. `reference`: what `input_reference` is."""
         if self.task is not None:
             return self.task
+        has_video = self.video is not None or reference == "video"
         if self.mask is not None or self.boxes or self.expand is not None:
-            return "inpaint" if self.video is not None else "cinemagraph"
-        if self.video is not None or self.style is not None:
+            return "inpaint" if has_video else "cinemagraph"
+        if has_video or self.style is not None:
             return "stylize"
         if self.input_reference is not None or self.image is not None or self.last_image is not None or self.keyframes:
             return "image-to-video"
@@ -92,8 +93,7 @@ class EditVideoRequest(CreateVideoRequest):
 
     video: VideoMedia
 
-    @property
-    def chosen_task(self) -> str:
+    def chosen_task(self, reference: Kind | None) -> str:
         return self.task or ("inpaint" if self.mask is not None or self.boxes or self.expand is not None else "stylize")
 
 
@@ -119,13 +119,12 @@ class CreateCharacterRequest(RequestPart):
     video: VideoMedia
 
 
-def as_task(asked: CreateVideoRequest) -> VideoRequest:
-    """The request of the native route that stands for the same.
+def as_task(asked: CreateVideoRequest, task: str) -> VideoRequest:
+    """The request of the native route of this task that stands for the same.
 
     Raises:
         ApiError: a field that this task does not have; one that it needs is missing.
     """
-    task = asked.chosen_task
     model = TASKS[task]
     given = {name: getattr(asked, name) for name in asked.model_fields_set - {"task", "seconds"}}
     given = {name: value for name, value in given.items() if value is not None}

@@ -10,7 +10,8 @@ from service.access.gate import principal_of
 from service.access.scopes import Scope
 from service.api.errors import ApiError
 from service.api.idempotency import scoped_key
-from service.api.openai_route import is_openai_client
+from service.api.openai_route import CLIENT, is_openai_client
+from service.jobs.record import Repeat
 
 LONGEST_WAIT_SECONDS = 60
 SHORTEST_LIFE_SECONDS, LONGEST_LIFE_SECONDS = 1, 86_400
@@ -46,11 +47,12 @@ each request needs a new one; the description of the whole interface does.
 
 @dataclass(frozen=True)
 class Terms:
-    """`key` is that of the request within its route; `may_hurry`: whether it may ask for a high priority; `openai`:
-    whether it comes from one of OpenAI's clients.
+    """`key` is that of the request within its route; `repeat` stands in for it where OpenAI's clients send none;
+    `may_hurry`: whether the request may ask for a high priority; `openai`: whether it comes from one of these clients.
     """
 
     key: str | None
+    repeat: Repeat | None
     wait_seconds: int
     cancel_after_seconds: int | None
     may_hurry: bool
@@ -61,8 +63,10 @@ async def terms_of(request: Request) -> Terms:
     """What the headers say. Raises ApiError (`invalid_header`)."""
     headers = request.headers
     cancel_after = headers.get("cancel-after")
+    key = scoped_key(headers.get("idempotency-key"), request.scope["route"].path.removeprefix("/v1/"))
     return Terms(
-        key=scoped_key(headers.get("idempotency-key"), request.scope["route"].path.removeprefix("/v1/")),
+        key=key,
+        repeat=repeat_of(request) if key is None else None,
         wait_seconds=wait_of(headers.get("prefer")),
         cancel_after_seconds=None if cancel_after is None else lifetime_of(cancel_after),
         may_hurry=principal_of(request.scope).allows(Scope.PRIORITY),
@@ -71,6 +75,16 @@ async def terms_of(request: Request) -> Terms:
 
 
 Agreed = Annotated[Terms, Depends(terms_of)]
+
+
+def repeat_of(request: Request) -> Repeat | None:
+    """How OpenAI's clients say that they send a request again by themselves: they send no key with it, and count."""
+    headers = request.headers
+    count = headers.get("x-stainless-retry-count", "0" if CLIENT in headers else "")
+    if not count:
+        return None
+    who = principal_of(request.scope).account.key_id or (request.client.host if request.client else "")
+    return Repeat(f"{request.url.path} {who}", again=count.isdecimal() and count.strip("0") != "")
 
 
 def wait_of(prefer: str | None) -> int:

@@ -113,3 +113,7 @@ class WebhookDelivery(BaseModel):
 
 class WebhookDeliveryList(Listing[WebhookDelivery]):
     pass
+
+
+class WebhookEventTypeList(Listing[EventType]):
+    pass

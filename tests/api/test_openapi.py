@@ -73,6 +73,7 @@ def test_every_route_is_there(document: dict[str, Any]) -> None:
         "POST /v1/webhook_endpoints/{endpoint_id}/test",
         "GET /v1/webhook_endpoints/{endpoint_id}/deliveries",
         "POST /v1/webhook_endpoints/{endpoint_id}/deliveries/{event_id}/redeliver",
+        "GET /v1/webhook_event_types",
         "POST /v1/styles",
         "GET /v1/styles",
         "GET /v1/styles/{style_id}",

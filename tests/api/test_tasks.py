@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.jobs.contract import ImageToVideoOptions, InpaintOptions, JobSpec
+from service.jobs.contract import CinemagraphOptions, ImageToVideoOptions, InpaintOptions, JobSpec
 from service.settings import Settings
 from service.storage import Storage
 from tests.api.gateway import CARD, Bench, write_card
@@ -92,6 +92,29 @@ async def test_keyframes_in_a_form(client: httpx.AsyncClient, bench: Bench) -> N
     assert isinstance(options, ImageToVideoOptions)
     assert sorted(keyframe.frame for keyframe in options.keyframes) == [-1, 8, 20]
     assert len({keyframe.image.sha256 for keyframe in options.keyframes}) == 3
+
+
+BOXES = [{"x": 0, "y": 0, "width": 0.5, "height": 1}, {"x": 0.5, "y": 0.25, "width": 0.5, "height": 0.5}]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [(place, name) for place in range(2) for name in BOXES[0]],
+        [(place, name) for name in BOXES[0] for place in range(2)],
+    ],
+    ids=["object by object", "field by field"],
+)
+async def test_lists_of_objects_in_a_form(
+    client: httpx.AsyncClient, bench: Bench, names: list[tuple[int, str]]
+) -> None:
+    parts = [(f"boxes[][{name}]", (None, str(BOXES[place][name]))) for place, name in names]
+    answer = await client.post("/v1/cinemagraph", files=[("prompt", (None, "waves")), ("image", picture()), *parts])
+
+    assert answer.status_code == 202, answer.text
+    options = spec_of(bench, answer.json()).options
+    assert isinstance(options, CinemagraphOptions)
+    assert [box.model_dump(exclude={"start", "end"}) for box in options.boxes] == BOXES
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm", ".mkv"])
@@ -277,6 +300,7 @@ FORMS: dict[str, tuple[bytes, str]] = {
     "twice": (2 * named("prompt") + END, FORM),
     "brackets": (named("a[[b]") + END, FORM),
     "deep": (named("a" + 50 * "[b]") + END, FORM),
+    "unlike objects": (2 * named("boxes[][x]", b"0") + named("boxes[][y]", b"0") + END, FORM),
     "value and object": (named("image") + named("image[url]") + END, FORM),
     "NaN": (named("boxes", b"[NaN]") + END, FORM),
     "many fields": (b"".join(named(f"k{number}") for number in range(300)) + END, FORM),

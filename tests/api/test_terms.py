@@ -101,7 +101,7 @@ async def test_priorities(client: httpx.AsyncClient) -> None:
 
 async def test_repeats_by_the_client_stand_for_the_same_job(client: httpx.AsyncClient, bench: Bench) -> None:
     async def post(retry: str | None, prompt: str = "a ball") -> str:
-        headers = {} if retry is None else {"x-stainless-retry-count": retry}
+        headers = {"x-stainless-lang": "python"} if retry is None else {"x-stainless-retry-count": retry}
         answer = await client.post("/v1/videos", json={"prompt": prompt}, headers=headers)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])

@@ -150,6 +150,7 @@ def test_management_by_the_client(sdk: openai.OpenAI, receiver: Receiver) -> Non
     assert first.signing_secret_hint.endswith(first.signing_secret[-4:])
     assert [endpoint.id for endpoint in sdk.webhooks.list(limit=1)] == [first.id, second.id]
     assert getattr(sdk.webhooks.retrieve(first.id), "signing_secret", None) is None
+    assert {"video.completed", "video.failed"} <= set(sdk.webhooks.event_types.list().data)
     changed = sdk.webhooks.update(first.id, name="yours", event_types=["video.failed"])
     assert (changed.name, changed.event_types, changed.url) == ("yours", ["video.failed"], first.url)
     gone = sdk.webhooks.delete(first.id)

@@ -146,6 +146,35 @@ def test_input_references_are_the_first_frame(client: openai.OpenAI, form: str) 
     assert np.abs(first.mean((0, 1)) - (255, 165, 0)).max() < 8
 
 
+def test_an_input_reference_may_be_a_video(client: openai.OpenAI, tmp_path: Path) -> None:
+    film = movie(tmp_path)
+    uploaded = client.files.create(file=("film.mp4", film), purpose="user_data").id
+    sent: Any = client.videos.create(prompt="wood", input_reference=("upload", film), extra_body=QUICK)
+    named: Any = client.videos.create(prompt="wood", extra_body={**QUICK, "input_reference": {"file_id": uploaded}})
+    written: Any = client.videos.create(prompt="wood", extra_body={**QUICK, "input_reference": data_url(film)})
+    expand = {"left": 0.25, "top": 0.0, "right": 0.25, "bottom": 0.0}
+    wider: Any = client.videos.create(prompt="wood", input_reference=film, extra_body={**QUICK, "expand": expand})
+
+    assert [video.task for video in (sent, named, written, wider)] == 3 * ["stylize"] + ["inpaint"]
+    assert client.videos.poll(wider.id).status == "completed"
+
+
+def test_a_list_of_objects(client: openai.OpenAI) -> None:
+    """The client writes it into its form field by field."""
+    boxes = [{"x": 0.5, "y": 0.0, "width": 0.5, "height": 1.0}, {"x": 0.0, "y": 0.5, "width": 0.25, "height": 0.5}]
+    fields = {**QUICK, "task": "cinemagraph", "image": data_url(picture()), "boxes": boxes, "loop": True}
+    video: Any = client.videos.create(prompt="waves", extra_body=fields)
+
+    known = {name: [box[name] for box in video.options["boxes"]] for name in boxes[0]}
+    assert known == {name: [box[name] for box in boxes] for name in boxes[0]}
+    assert video.options["loop"] is True
+    unlike = [boxes[0], {**boxes[1], "start": 0.25}]
+    with pytest.raises(openai.BadRequestError, match="boxes have different fields"):
+        client.videos.create(prompt="waves", extra_body={**fields, "boxes": unlike})
+    text: Any = client.videos.create(prompt="waves", extra_body={**fields, "boxes": json.dumps(unlike)})
+    assert text.options["boxes"][1]["start"] == 0.25
+
+
 def test_edits(client: openai.OpenAI, finished: openai.types.Video, tmp_path: Path) -> None:
     whole = client.videos.edit(prompt="wood", video=("film.mp4", movie(tmp_path)))
     part = client.videos.edit(
@@ -240,13 +269,15 @@ class LosesFirstAnswer(httpx2.HTTPTransport):
         return response
 
 
-def test_a_lost_answer_makes_no_second_job(live_stack: LiveStack, client: openai.OpenAI) -> None:
+@pytest.mark.parametrize("path", ["/videos", "/text-to-video"])
+def test_a_lost_answer_makes_no_second_job(live_stack: LiveStack, client: openai.OpenAI, path: str) -> None:
     transport = LosesFirstAnswer()
+    body = {**QUICK, "prompt": f"a star on a bad line of {path}"}
     with openai.DefaultHttpx2Client(transport=transport) as network, connect(live_stack, http_client=network) as lossy:
-        video = lossy.videos.create(prompt="a star on a bad line", extra_body=QUICK)
+        video = lossy.post(path, body=body, cast_to=openai.types.Video)
 
     assert transport.lost == 1
-    assert [listed.id for listed in client.videos.list() if listed.prompt == "a star on a bad line"] == [video.id]
+    assert [listed.id for listed in client.videos.list() if listed.prompt == body["prompt"]] == [video.id]
 
 
 def test_a_repeat_is_one_job_and_a_new_request_another(live_stack: LiveStack) -> None:

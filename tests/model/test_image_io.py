@@ -86,14 +86,25 @@ def whole_png() -> bytes:
 def test_files_that_are_no_image(tmp_path, content):
     (tmp_path / "x.png").write_bytes(content)
 
+    with pytest.raises(ValueError, match=r"^x\.png is not a readable") as refusal:
+        read_image(tmp_path / "x.png")
+    assert str(tmp_path) not in str(refusal.value)
+
+
+def test_what_pillow_refuses_by_itself_is_named_too(tmp_path):
+    halves().save(tmp_path / "x.png", icc_profile=bytes(5_000_000))
+    Image.new("L", (60_000, 10_000)).save(tmp_path / "y.jpg", quality=1)
+
     with pytest.raises(ValueError, match=r"^x\.png is not a readable"):
         read_image(tmp_path / "x.png")
+    with pytest.raises(ValueError, match=r"^y\.jpg must have at most 50000000 pixels$"):
+        read_image(tmp_path / "y.jpg")
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path):
     Image.new("1", (30_000, 30_000)).save(tmp_path / "x.png")
 
-    with pytest.raises(ValueError, match=r"^x\.png .*(30000x30000|900000000)"):
+    with pytest.raises(ValueError, match=r"^x\.png must have at most 50000000 pixels"):
         read_image(tmp_path / "x.png")
     with pytest.raises(ValueError, match=r"at most 700 pixels, got 40x20"):
         halves().save(tmp_path / "y.png")

@@ -43,7 +43,8 @@ def greys(frames: np.ndarray) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "codec"), [("mp4", "libx264"), ("mov", "libx264"), ("webm", "libvpx-vp9"), ("mkv", "libx264")]
+    ("suffix", "codec"),
+    [("mp4", "libx264"), ("mov", "libx264"), ("webm", "libvpx-vp9"), ("mkv", "libx264"), ("mp4", "libsvtav1")],
 )
 def test_containers_and_codecs(tmp_path, suffix, codec):
     path = tmp_path / f"x.{suffix}"
@@ -132,8 +133,19 @@ def test_files_that_are_no_video(tmp_path, content):
     write(tmp_path / "other.mp4", flat_frames([1, 2]))
     (tmp_path / "x.mp4").write_bytes(content)
 
-    with pytest.raises(ValueError, match=r"^x\.mp4"):
+    with pytest.raises(ValueError, match=r"^x\.mp4") as refusal:
         read_video(tmp_path / "x.mp4", 16, 80)
+    assert str(tmp_path) not in str(refusal.value)
+
+
+def test_other_codecs_are_refused(tmp_path):
+    write(tmp_path / "rare.mkv", flat_frames([1, 2]), codec="ffv1", pix_fmt="yuv444p")
+    write(tmp_path / "x.mp4", flat_frames([1, 2]))
+    (tmp_path / "unknown.mp4").write_bytes((tmp_path / "x.mp4").read_bytes().replace(b"avc1", b"xxxx"))
+
+    for name in ("rare.mkv", "unknown.mp4"):
+        with pytest.raises(ValueError, match=f"^{name} must hold a video in one of these codecs: h264, hevc"):
+            read_video(tmp_path / name, 16, 80)
 
 
 @pytest.mark.parametrize(

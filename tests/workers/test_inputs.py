@@ -33,16 +33,16 @@ def test_every_input_is_fetched_by_its_role(storage: Storage, tmp_path: Path) ->
     video = stored(storage, tmp_path, "video", "video/webm")
     pictures = [stored(storage, tmp_path, name, "image/png") for name in ("first", "last")]
     folder = tmp_path / "work"
-    folder.mkdir()
 
     inputs = fetch_inputs(inpaint(video, pictures[0]), storage, folder)
     assert inputs.video is not None and inputs.mask is not None
-    assert (inputs.video.suffix, inputs.mask.suffix) == (".webm", ".png")
+    assert (inputs.video.name, inputs.mask.name) == ("video.webm", "mask.png")
     assert inputs.video.read_bytes() == (tmp_path / "video").read_bytes()
 
     keyframes = [{"image": picture, "frame": frame} for picture, frame in zip(pictures, (0, -1), strict=True)]
     spec = example_spec(task="image-to-video", options={"task": "image-to-video", "keyframes": keyframes})
     inputs = fetch_inputs(spec, storage, folder)
+    assert [path.name for path in inputs.keyframes] == ["image.png", "last_image.png"]
     assert [path.read_bytes() for path in inputs.keyframes] == [
         (tmp_path / name).read_bytes() for name in ("first", "last")
     ]

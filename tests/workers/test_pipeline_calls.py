@@ -141,10 +141,10 @@ def test_a_style_is_learned_and_used_by_its_file(pipeline: LumierePipeline, pict
 
 
 def test_inputs_that_cannot_be_used_are_named(pipeline: LumierePipeline, tmp_path: Path, picture: Path) -> None:
-    (tmp_path / "input-keyframe-0.png").write_bytes(picture.read_bytes()[:80])
+    (tmp_path / "image.png").write_bytes(picture.read_bytes()[:80])
     spec = spec_of("image-to-video", keyframes=[{"image": MEDIA, "frame": 0}])
 
-    with pytest.raises(ValueError, match=r"input-keyframe-0\.png is not a readable"):
-        frames_of(pipeline, spec, Inputs(keyframes=(tmp_path / "input-keyframe-0.png",)))
+    with pytest.raises(ValueError, match=r"image\.png is not a readable"):
+        frames_of(pipeline, spec, Inputs(keyframes=(tmp_path / "image.png",)))
     with pytest.raises(ValueError, match="style must be one of"):
         frames_of(pipeline, spec_of("stylize", style="oil"), Inputs())

@@ -30,7 +30,6 @@ from service.api.task_options import spec_with_inputs
 from service.api.terms import TERMS, Agreed, Terms, terms_of
 from service.api.video_id import ExistingJob, finished
 from service.jobs.contract import Job, JobSpec, MediaRef, StylizeOptions
-from service.jobs.record import Repeat
 from service.uploads.media import MP4
 
 OK = 200
@@ -41,32 +40,26 @@ creating = APIRouter(tags=["videos"], route_class=PlainOpenAIRoute)
 ANSWER: Responses = {200: ACCEPTED}
 
 
-def repeat_of(request: Request) -> Repeat:
-    """How OpenAI's clients say that they send a request again by themselves; they send no key with it."""
-    client = request.client.host if request.client else ""
-    again = request.headers.get("x-stainless-retry-count", "0")
-    return Repeat(f"{request.url.path} {client}", again=again.isdecimal() and again.strip("0") != "")
-
-
 async def make(
     asked: Asked[Any],
     held: Resources,
-    request: Request,
     terms: Terms,
     remixed_from: str | None = None,
 ) -> Response:
     fields: CreateVideoRequest = asked.fields
-    wanted = as_task(fields)
-    card = chosen_card(wanted.model, fields.chosen_task, held.catalogue)
+    inputs = InputTaker(held, asked.files)
+    reference = fields.input_reference
+    task = fields.chosen_task(None if reference is None else await inputs.kind_of(reference))
+    wanted = as_task(fields, task)
+    card = chosen_card(wanted.model, task, held.catalogue)
     wanted = with_length(wanted, fields.seconds, card)
 
     async def make_spec(inputs: InputTaker) -> JobSpec:
         spec = await spec_with_inputs(wanted, held.catalogue, inputs)
         return spec.model_copy(update={"remixed_from": remixed_from})
 
-    inputs = InputTaker(held, asked.files)
     try:
-        return await accept_video(held, terms, wanted, make_spec, inputs, status=OK, retry=repeat_of(request))
+        return await accept_video(held, terms, wanted, make_spec, inputs, status=OK)
     except ApiError as error:
         if fields.input_reference is not None and error.param in ("image", "video"):
             error.param, error.detail = "input_reference", f"input_reference as {error.detail}"
@@ -85,7 +78,7 @@ async def create_video(request: Request) -> Response:
     """
     held = await resources_of(request)
     async with asked_of(CreateVideoRequest, request, held) as asked:
-        return await make(asked, held, request, await terms_of(request))
+        return await make(asked, held, await terms_of(request))
 
 
 @creating.post(
@@ -98,7 +91,7 @@ async def edit_video(request: Request) -> Response:
     """`stylize`, or `inpaint` where a mask, boxes or margins are given."""
     held = await resources_of(request)
     async with asked_of(EditVideoRequest, request, held) as asked:
-        return await make(asked, held, request, await terms_of(request), remixed_from=asked.fields.video.id)
+        return await make(asked, held, await terms_of(request), remixed_from=asked.fields.video.id)
 
 
 @router.post(
@@ -114,7 +107,6 @@ async def remix_video(
     job: ExistingJob,
     asked: Annotated[Asked[RemixVideoRequest], Depends(task_body(RemixVideoRequest))],
     held: Held,
-    request: Request,
     terms: Agreed,
 ) -> Response:
     """A completed video with another prompt: its motion is kept where its model can `stylize`, else what was asked for
@@ -130,8 +122,7 @@ async def remix_video(
             raise ApiError("invalid_field", f"prompt may have {most} characters at most", param="prompt")
         return remix_of(job, fields, stylize="stylize" in card.tasks)
 
-    retry = repeat_of(request)
-    return await accept_video(held, terms, wanted, make_spec, InputTaker(held, {}), status=OK, retry=retry)
+    return await accept_video(held, terms, wanted, make_spec, InputTaker(held, {}), status=OK)
 
 
 def remix_of(job: Job, fields: RemixVideoRequest, *, stylize: bool) -> JobSpec:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from typing import Annotated
+from typing import Annotated, get_args
 
 from fastapi import APIRouter, Depends, Path, Query
 
@@ -13,6 +13,7 @@ from service.api.openapi import REQUEST_ID, Responses, json_request
 from service.api.paging import page_of
 from service.api.resources import Held, Resources, in_time
 from service.api.webhook_schemas import (
+    EventType,
     RotateSecretRequest,
     WebhookDelivery,
     WebhookDeliveryList,
@@ -22,6 +23,7 @@ from service.api.webhook_schemas import (
     WebhookEndpointList,
     WebhookEndpointRequest,
     WebhookEndpointWithSecret,
+    WebhookEventTypeList,
     WebhookTestRequest,
     WebhookTestResult,
 )
@@ -30,7 +32,8 @@ from service.webhooks.endpoints import MAX_ENDPOINTS, Endpoint, Endpoints, TooMa
 from service.webhooks.sending import NotDelivered, event_body, make_client, send
 from service.webhooks.targets import TargetRefused, check_url
 
-router = APIRouter(prefix="/v1/webhook_endpoints", tags=["webhooks"], route_class=OpenAIRoute)
+router = APIRouter(tags=["webhooks"], route_class=OpenAIRoute)
+endpoints = APIRouter(prefix="/v1/webhook_endpoints", route_class=OpenAIRoute)
 
 ANSWER: Responses = {200: {"headers": REQUEST_ID}}
 UNKNOWN = ("webhook_not_found", "redis_unavailable")
@@ -69,7 +72,7 @@ def check(url: str, held: Resources) -> None:
         raise ApiError("invalid_field", f"url {reason}", param="url") from None
 
 
-@router.post(
+@endpoints.post(
     "",
     summary="Add a webhook endpoint",
     openapi_extra=json_request(WebhookEndpointRequest),
@@ -94,7 +97,7 @@ async def create_endpoint(
     return WebhookEndpointWithSecret.of(endpoint)
 
 
-@router.get(
+@endpoints.get(
     "",
     summary="List webhook endpoints",
     responses={**ANSWER, **refusals("invalid_field", "redis_unavailable")},
@@ -113,12 +116,12 @@ async def list_endpoints(
     return page_of(WebhookEndpointList, shown, limit)
 
 
-@router.get("/{endpoint_id}", summary="Look at a webhook endpoint", responses={**ANSWER, **refusals(*UNKNOWN)})
+@endpoints.get("/{endpoint_id}", summary="Look at a webhook endpoint", responses={**ANSWER, **refusals(*UNKNOWN)})
 async def get_endpoint(endpoint: Existing) -> WebhookEndpoint:
     return WebhookEndpoint.of(endpoint)
 
 
-@router.post(
+@endpoints.post(
     "/{endpoint_id}",
     summary="Change a webhook endpoint",
     openapi_extra=json_request(WebhookEndpointChange),
@@ -135,14 +138,14 @@ async def change_endpoint(
     return WebhookEndpoint.of(await in_time(endpoints_of(held).change(endpoint, **changes)))
 
 
-@router.delete("/{endpoint_id}", summary="Remove a webhook endpoint", responses={**ANSWER, **refusals(*UNKNOWN)})
+@endpoints.delete("/{endpoint_id}", summary="Remove a webhook endpoint", responses={**ANSWER, **refusals(*UNKNOWN)})
 async def delete_endpoint(endpoint: Existing, held: Held) -> WebhookEndpointDeleted:
     """What was still to be delivered to it is dropped."""
     await in_time(endpoints_of(held).delete(endpoint))
     return WebhookEndpointDeleted(id=endpoint.id)
 
 
-@router.post(
+@endpoints.post(
     "/{endpoint_id}/rotate_secret",
     summary="Rotate the signing secret",
     openapi_extra=json_request(RotateSecretRequest, required=False),
@@ -158,7 +161,7 @@ async def rotate_secret(
     return WebhookEndpointWithSecret.of(await in_time(endpoints_of(held).rotate(endpoint, keep_old=keep)))
 
 
-@router.post(
+@endpoints.post(
     "/{endpoint_id}/test",
     summary="Send a test event",
     openapi_extra=json_request(WebhookTestRequest, required=False),
@@ -180,7 +183,7 @@ async def test_endpoint(
     return WebhookTestResult(webhook_endpoint_id=endpoint.id, event_type=asked.event_type, status_code=status_code)
 
 
-@router.get(
+@endpoints.get(
     "/{endpoint_id}/deliveries",
     summary="List deliveries",
     responses={**ANSWER, **refusals(*UNKNOWN, "invalid_field")},
@@ -193,7 +196,7 @@ async def list_deliveries(
     return WebhookDeliveryList(data=[WebhookDelivery.of(delivery) for delivery in found])
 
 
-@router.post(
+@endpoints.post(
     "/{endpoint_id}/deliveries/{event_id}/redeliver",
     summary="Deliver an event again",
     responses={**ANSWER, **refusals(*UNKNOWN)},
@@ -207,3 +210,12 @@ async def redeliver(
     if delivery is None:
         raise ApiError("webhook_not_found", "this event was not for this endpoint", param="event_id")
     return WebhookDelivery.of(await in_time(deliveries.redeliver(delivery)))
+
+
+@router.get("/v1/webhook_event_types", summary="List event types", responses={**ANSWER, **refusals()})
+async def list_event_types() -> WebhookEventTypeList:
+    """What an endpoint may be told of."""
+    return WebhookEventTypeList(data=list(get_args(EventType)))
+
+
+router.include_router(endpoints)
