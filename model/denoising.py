@@ -261,6 +261,7 @@ def denoise(
     steps: int,
     network_predicts: str | None = None,
     guidance: Guidance = Guidance(),
+    revise: Callable[[Tensor], Tensor] | None = None,
     threshold: Threshold | None = None,
     keep_known: Callable[[Tensor], Tensor] | None = None,
     generator: Generators = None,
@@ -272,10 +273,10 @@ def denoise(
 
     scheduler: a diffusers scheduler; a copy is used, the original keeps no trace. network_predicts: its prediction
         type, if it is not the scheduler's. positive, negative: what the network is told with and without the prompt.
-    threshold: applied to the guided estimate, unless the scheduler has one of its own. keep_known: sets what is known
-        of x0, applied last. generator: noise of stochastic schedulers. on_step: called after every step; what it raises
-        ends the run. source: a clean sample to begin from, noised as far as the last `strength` of the steps take back
-        (SDEdit, Meng et al. 2022).
+    revise: applied to the guided estimate. threshold: applied to it next, unless the scheduler has one of its own.
+        keep_known: sets what is known of x0, applied last. generator: noise of stochastic schedulers.
+    on_step: called after every step; what it raises ends the run. source: a clean sample to begin from, noised as far
+        as the last `strength` of the steps take back (SDEdit, Meng et al. 2022).
 
     What is known is noised with `noise` at every step, as the solver goes from known x0 to sample: known cells follow
     alpha known + sigma noise exactly.
@@ -306,6 +307,8 @@ def denoise(
             x0 = guidance.combine(estimate(z, index, positive), estimate(z, index, negative))
         if not torch.isfinite(x0).all():
             raise InvalidOutput(f"the network's output is not finite at step {index + 1} of {total}")
+        if revise is not None:
+            x0 = revise(x0)
         if threshold is not None:
             x0 = threshold(x0)
         if keep_known is not None:
