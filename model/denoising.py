@@ -45,7 +45,7 @@ Threshold = Callable[[Tensor], Tensor]
 """An estimate of pixels -> one within [-1, 1]."""
 
 Revision = Callable[[Tensor], Tensor]
-"""An estimate -> one that agrees with what is known beforehand."""
+"""An estimate -> one that agrees with what is known beforehand, of its motion or of its values."""
 
 Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 """What noise is drawn from: one for all videos, or one for each."""
@@ -269,6 +269,7 @@ def denoise(
     steps: int,
     network_predicts: str | None = None,
     guidance: Guidance = Guidance(),
+    revise: Revision | None = None,
     threshold: Threshold | None = None,
     keep_known: Revision | None = None,
     generator: Generators = None,
@@ -280,10 +281,10 @@ def denoise(
 
     scheduler: a diffusers scheduler; a copy is used, the original keeps no trace. network_predicts: its prediction
         type, if it is not the scheduler's. positive, negative: what the network is told with and without the prompt.
-    threshold: applied to the guided estimate, unless the scheduler has one of its own. keep_known: sets what is known
-        of x0, applied last. generator: noise of stochastic schedulers. on_step: called after every step; what it raises
-        ends the run. source: a clean sample to begin from, noised as far as the last `strength` of the steps take back
-        (SDEdit, Meng et al. 2022).
+    revise: applied to the guided estimate. threshold: applied to it next, unless the scheduler has one of its own.
+        keep_known: sets what is known of x0, applied last. generator: noise of stochastic schedulers.
+    on_step: called after every step; what it raises ends the run. source: a clean sample to begin from, noised as far
+        as the last `strength` of the steps take back (SDEdit, Meng et al. 2022).
 
     What is known is noised with `noise` at every step, as the solver goes from known x0 to sample: known cells follow
     alpha known + sigma noise exactly.
@@ -309,6 +310,8 @@ def denoise(
             x0 = guidance.combine(estimate(z, index, positive), estimate(z, index, negative))
         if not torch.isfinite(x0).all():
             raise InvalidOutput(f"the network's output is not finite at step {index + 1} of {total}")
+        if revise is not None:
+            x0 = revise(x0)
         if threshold is not None:
             x0 = threshold(x0)
         if keep_known is not None:

@@ -29,6 +29,7 @@ from model.looping import looped
 from model.multidiffusion import over_windows, windows
 from model.options import NOTHING, Asked, Drawn, Given
 from model.refinement import Refinement, refine
+from model.source_motion import SourceMotion
 from model.text import EncodedText, TextEncoders, encode_text
 
 WINDOW_FRAMES = 80
@@ -89,9 +90,12 @@ class Drawing(LatentSpace):
             told = known if given.told is None else self.known_latents(given.told, shape)
             generators = [torch.Generator().manual_seed(each.options.seed) for each in asked]
             noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+            source = None if given.source is None else self.source_latents(given.source, shape)
+            moves = source is not None and known is None and given.strength < 1  # 1 ignores the source
             network = self.network(num_frames, told, given.loop)
             shared: dict[str, Any] = {
                 "network_predicts": prediction_type(self.scheduler),
+                "revise": SourceMotion(source, self.config.patch_size).keep if moves else None,
                 "threshold": clamp if self.vae is None else None,
                 "keep_known": None if known is None else known.keep,
                 "on_step": on_step,
@@ -105,7 +109,7 @@ class Drawing(LatentSpace):
                 steps=steps,
                 guidance=guidance,
                 generator=generators if len(asked) > 1 else generators[0],
-                source=None if given.source is None else self.source_latents(given.source, shape),
+                source=source,
                 strength=given.strength,
                 **shared,
             )

@@ -32,8 +32,8 @@ TASKS = ("text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize")
 class Request:
     """What was asked for; None is the model's default, or for the seed a drawn one.
 
-    keyframes: FRAME=PATH. boxes: X,Y,WIDTH,HEIGHT in fractions, and START,END in seconds if not there all the
-        time. expand: LEFT,TOP,RIGHT,BOTTOM in fractions.
+    guidance_interval: FIRST,LAST as shares of the steps. keyframes: FRAME=PATH. boxes: X,Y,WIDTH,HEIGHT in fractions,
+        and START,END in seconds if not there all the time. expand: LEFT,TOP,RIGHT,BOTTOM in fractions.
     """
 
     task: str
@@ -45,6 +45,8 @@ class Request:
     size: str | None
     num_inference_steps: int | None
     guidance_scale: float | None
+    guidance_rescale: float
+    guidance_interval: str
     scheduler: str | None
     image: Path | None
     keyframes: list[str]
@@ -130,6 +132,8 @@ def generate(
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option("--num-inference-steps", "--steps")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="Weight of the prompt.")] = None,
+    guidance_rescale: Annotated[float, typer.Option(help="How far guidance leaves the contrast alone, 0 to 1.")] = 0.0,
+    guidance_interval: Annotated[str, typer.Option(help="FIRST,LAST: the share of the steps that is guided.")] = "0,1",
     scheduler: Annotated[str | None, typer.Option(help="Class name of a diffusers scheduler.")] = None,
     image: Annotated[Path | None, typer.Option(help="First frame, or what a cinemagraph shows.")] = None,
     keyframe: Annotated[list[str], typer.Option(help="FRAME=PATH, as often as there are; -1 is the last frame.")] = [],  # noqa: B006
@@ -161,6 +165,8 @@ def generate(
             size=size,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
+            guidance_rescale=guidance_rescale,
+            guidance_interval=guidance_interval,
             scheduler=scheduler,
             image=image,
             keyframes=keyframe,
@@ -214,6 +220,8 @@ def make_video(request: Request, folder: Path, output: Path, console: Console) -
             "width": width,
             "num_inference_steps": request.num_inference_steps,
             "guidance_scale": request.guidance_scale,
+            "guidance_rescale": request.guidance_rescale,
+            "guidance_interval": tuple(parse_numbers(request.guidance_interval, "guidance_interval", (2,))),
             "scheduler": request.scheduler,
             "on_step": lambda info: bar.update(task, description=info.stage, completed=info.step, total=info.steps),
         }

@@ -44,6 +44,7 @@ def refine(
     generators: Sequence[Generator],
     *,
     network_predicts: str | None = None,
+    revise: Revision | None = None,
     threshold: Threshold | None = None,
     keep_known: Revision | None = None,
     on_step: OnStep | None = None,
@@ -71,6 +72,7 @@ def refine(
         x0 = schedule.estimate(network, z, index, condition)
         if not torch.isfinite(x0).all():
             raise InvalidOutput(f"the network's output is not finite in pass {step + 1} of {refinement.passes}")
+        x0 = x0 if revise is None else revise(x0)
         total += x0 if threshold is None else threshold(x0)
         if on_step is not None:
             mean = total / (step + 1)

@@ -9,14 +9,18 @@ from rich.console import Console
 
 from model.one_line_errors import one_line_errors
 
+SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "lumiere-mini"
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def clips(
     data: Annotated[Path, typer.Option(help="Folder of videos with captions, or of WebDataset tars.")],
-    model: Annotated[Path, typer.Option(help="Model folder to begin with.")],
-    out: Annotated[Path, typer.Option(help="Where the trained model goes; a run that stopped there is gone on with.")],
+    model: Annotated[Path, typer.Option(help="Model folder to begin with; lumiere-mini if not given.")] = SHIPPED,
+    out: Annotated[
+        Path, typer.Option(help="Where the trained model goes; a run that stopped there is gone on with.")
+    ] = Path("runs/clips"),
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimizer.")] = 1000,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips per process and step.")] = 1,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches per step.")] = 1,

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
+from typer.core import TyperGroup
 
 from model.finetune.__main__ import clips
 from model.training.assemble import assemble
@@ -18,8 +19,20 @@ from model.training.text_encoder import TextEncoderConfig, load_text_encoder, tr
 from model.training.usual_colours import teach_usual_colours
 from model.training.video_model import VideoModelConfig, train_video_model
 
+
+class Stages(TyperGroup):
+    """`lumiere train --data DIR` is `lumiere train clips --data DIR`: nothing but one's own clips has data to name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = args[:1] and not args[0].startswith("-")
+        on_clips = not named and any(word.split("=")[0] == "--data" for word in args)
+        return super().parse_args(ctx, ["clips", *args] if on_clips else args)
+
+
 app = typer.Typer(
-    name="lumiere train", help="Train lumiere-mini, stage by stage. Every stage resumes where it stopped."
+    name="lumiere train",
+    cls=Stages,
+    help="Train lumiere-mini stage by stage or, with --data, any model on your clips. Each resumes where it stopped.",
 )
 
 app.command()(clips)

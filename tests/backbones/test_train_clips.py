@@ -15,11 +15,13 @@ import pytest
 import torch
 from accelerate import debug_launcher
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from model.checkpoint import CheckpointError
 from model.finetune.train import Settings, train
 from model.finetune.videos import DataError
 from model.pipeline import LumierePipeline
+from model.training.__main__ import app
 from service.jobs.models import read_catalogue
 from tests.backbones.clips import write_folder
 
@@ -208,3 +210,14 @@ def test_the_command(data, tiny_model, tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert (out / "lumiere.json").exists()
+
+
+def test_data_alone_means_clips(tmp_path, monkeypatch):
+    """`lumiere train --data DIR`; the model is then the shipped one. Stages are called by name as before."""
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["--data", "nowhere"], ["--steps=1", "--data=nowhere"], ["clips", "--data", "nowhere"]):
+        done = CliRunner().invoke(app, arguments)
+
+        assert done.exit_code == 1
+        assert "nowhere is neither a folder nor a .tar file" in " ".join(done.stderr.split())
+    assert "super-resolution" in CliRunner().invoke(app, ["--help"]).stdout

@@ -49,6 +49,7 @@ def media(tmp_path):
     ("inpaint --video {0}/film.mp4 --expand 0.25,0,0.25,0 --num-frames 80", 10),
     ("cinemagraph --image {0}/photo.png --box 0.25,0.25,0.5,0.5 --loop --resize contain", 6),
     ("stylize --video {0}/film.mp4 --strength 0.5", 6),
+    ("text-to-video --guidance-rescale 0.7 --guidance-interval 0,0.5 --scheduler FlowMatchHeunDiscreteScheduler", 6),
 ])  # fmt: skip
 def test_every_task_takes_its_files(tiny_folder, tmp_path, media, words, frames):
     output = tmp_path / "out.mp4"
@@ -93,6 +94,9 @@ def test_what_is_missing_is_named(tiny_folder, tmp_path, media, words, message):
     (("--size", "64"), "size must be WIDTHxHEIGHT"),
     (("--size", "16x16"), "height must be even and at least 32"),
     (("--num-frames", "0"), "num_frames must be at least 1"),
+    (("--guidance-rescale", "2"), "guidance_rescale must be 0 to 1"),
+    (("--guidance-interval", "0.5"), "guidance_interval must be 2 numbers"),
+    (("--guidance-interval", "1,0"), "guidance_interval must be two ascending numbers"),
     (("--model", "nothing"), "model must be a folder or one of lumiere-tiny"),
     (("--output", "/no/such/folder/x.mp4"), "output: /no/such/folder is not a folder"),
 ])  # fmt: skip
