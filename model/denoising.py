@@ -130,6 +130,24 @@ def make_scheduler(name: str, like: Any) -> Any:
     return scheduler
 
 
+def schedulers_like(scheduler: Any) -> list[str]:
+    """The names that `make_scheduler` takes for a model of this one and that `denoise` can run, its own among them."""
+    names = [name for name in dir(diffusers) if name.endswith("Scheduler") and not name.startswith("Flax")]
+    return [name for name in names if solves(name, scheduler)]
+
+
+def solves(name: str, like: Any) -> bool:
+    """Whether a network that knows the clean sample gets it with this scheduler."""
+    noise = torch.randn(1, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    clean = torch.full_like(noise, 0.3)
+    try:
+        made = make_scheduler(name, like)
+        sample = denoise(lambda z, t: clean, made, noise, {}, {}, steps=4, network_predicts="sample")
+    except Exception:  # each of them has errors of its own for what it is not made for
+        return False
+    return torch.allclose(sample, clean, atol=0.1)  # some end with a little noise
+
+
 def heeded(scheduler: Any, key: str, default: Any) -> Any:
     """A value of the scheduler's config, if its class has such an argument: configs carry keys of other classes
     along.

@@ -42,6 +42,9 @@ def shared(spec: JobSpec, on_step: OnStep) -> dict[str, Any]:
         "width": spec.width,
         "num_inference_steps": spec.num_inference_steps,
         "guidance_scale": spec.guidance_scale,
+        "guidance_rescale": spec.guidance_rescale,
+        "guidance_interval": spec.guidance_interval,
+        "scheduler": spec.scheduler,
         "on_step": on_step,
     }
 

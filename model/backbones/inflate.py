@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from model.backbones.families import Family, check_fit, check_second_stage, family_of
 from model.checkpoint import SHARD, CheckpointError, check_folder, write_json
+from model.denoising import schedulers_like
 from model.diffused_super_resolution import DiffusedSuperResolution
 from model.loading import component_class, component_names, load_component, settings_of
 from model.pipeline import LumierePipeline
@@ -170,6 +171,7 @@ def card(name: str, pipeline: LumierePipeline, family: Family) -> dict[str, Any]
             "num_inference_steps": [1, 1000],
             "guidance_scale": [1.0, 30.0],
             "prompt_characters": 1000,
+            "schedulers": schedulers_like(pipeline.scheduler),
         },
         "upscale": "super-resolution" if enlarges else "bicubic" if short < 256 else "none",
         "backbone": family.name,

@@ -4,10 +4,12 @@ gateway reads.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
+from model.denoising import schedulers_like
 from model.pipeline import LumierePipeline
 from model.stunet import STUNet
 from model.super_resolution import SuperResolution
@@ -21,7 +23,7 @@ FLOW_SHIFT = 16.0
 """What a clip shows and how it moves is decided at high noise levels, the more so the more frames it has; the last,
 nearly clean steps add grain that the network was not taught to remove."""
 
-CARD = {
+CARD: dict[str, Any] = {
     "id": MODEL_ID,
     "stylize": {"strength": 0.2},
     "refinement": {"passes": 3, "level": 0.6},
@@ -80,4 +82,5 @@ def assemble(run: Path, out: Path) -> None:
     )
     pipeline.save_pretrained(out, safe_serialization=True, max_shard_size="15MB")
     upscale = {"upscale": "super-resolution", "super_resolution": SETTINGS} if enlarging else {"upscale": "bicubic"}
-    (out / "lumiere.json").write_text(json.dumps({**CARD, **upscale}, indent=2) + "\n")
+    limits = {**CARD["limits"], "schedulers": schedulers_like(pipeline.scheduler)}
+    (out / "lumiere.json").write_text(json.dumps({**CARD, "limits": limits, **upscale}, indent=2) + "\n")

@@ -40,10 +40,11 @@ STRUCTURED = frozenset(
         "input_reference",
         "file",
         "expires_after",
+        "guidance_interval",
     }
 )
 """Fields whose text may be JSON; a prompt that begins with a bracket stays a prompt."""
-LISTS = frozenset({"keyframes", "boxes"})
+LISTS = frozenset({"keyframes", "boxes", "guidance_interval"})
 
 
 class Node(dict[str, Any]):

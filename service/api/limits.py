@@ -9,7 +9,7 @@ from service.api.schemas import MAX_SEED, VideoRequest
 from service.jobs.models import ModelCard
 
 RANGED_FIELDS = ("num_frames", "fps", "num_inference_steps", "guidance_scale")
-LIMITED_FIELDS = (*RANGED_FIELDS, "size", "prompt", "negative_prompt")
+LIMITED_FIELDS = (*RANGED_FIELDS, "scheduler", "size", "prompt", "negative_prompt")
 
 
 def common_fields(request: VideoRequest, card: ModelCard) -> dict[str, Any]:
@@ -31,6 +31,9 @@ def common_fields(request: VideoRequest, card: ModelCard) -> dict[str, Any]:
         "seed": secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
         "width": width,
         "height": height,
+        "guidance_rescale": request.guidance_rescale,
+        "guidance_interval": request.guidance_interval,
+        "scheduler": request.scheduler,
         "chroma": request.chroma,
         "metadata": request.metadata,
         **{field: asked[field] for field in RANGED_FIELDS},
@@ -64,6 +67,10 @@ def outside_limits(asked: Mapping[str, object], card: ModelCard) -> Iterator[Fie
         value = asked[field]
         if not isinstance(value, int | float) or not low <= value <= high:
             yield FieldError("invalid_field", field, f"{field} must be from {low:g} to {high:g} with {card.id}")
+    scheduler, known = asked.get("scheduler"), card.limits.schedulers
+    if scheduler is not None and scheduler not in known:
+        instead = f"be one of {', '.join(known)}" if known else "be left out"
+        yield FieldError("invalid_field", "scheduler", f"scheduler must {instead} with {card.id}")
     if asked["size"] not in card.limits.sizes:
         sizes = ", ".join(card.limits.sizes)
         yield FieldError("invalid_field", "size", f"size must be one of {sizes} with {card.id}")

@@ -17,6 +17,7 @@ class ModelLimits(BaseModel):
     num_inference_steps: tuple[int, int]
     guidance_scale: tuple[float, float]
     prompt_characters: int
+    schedulers: tuple[str, ...] = Field(description="Names that `scheduler` takes.")
 
 
 class ModelDefaults(BaseModel):

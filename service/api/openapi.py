@@ -64,6 +64,9 @@ OPENAI_FIELDS = frozenset(
         "negative_prompt",
         "num_inference_steps",
         "guidance_scale",
+        "guidance_rescale",
+        "guidance_interval",
+        "scheduler",
         "priority",
         "metadata",
     }
@@ -167,6 +170,8 @@ def narrow(properties: dict[str, Any], catalogue: Mapping[str, ModelCard]) -> No
         number["minimum"] = min(low for low, _ in ranges)
         number["maximum"] = max(high for _, high in ranges)
     limit_prompt(properties, catalogue)
+    schedulers = dict.fromkeys(name for limit in limits for name in limit.schedulers)
+    properties["scheduler"]["anyOf"][0] = {"type": "string", "enum": list(schedulers)}
     sizes = dict.fromkeys(size for limit in limits for size in limit.sizes)
     properties["size"]["anyOf"][0] = {"type": "string", "enum": list(sizes)}
     limit_model(properties, catalogue)

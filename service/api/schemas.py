@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from service.api.paging import Page
-from service.jobs.contract import Chroma, Job, JobSpec, JobState, MediaRef
+from service.jobs.contract import Chroma, Interval, Job, JobSpec, JobState, MediaRef
 
 MAX_SEED = 2**32 - 1
 CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # all but tab, newline, return
@@ -82,6 +82,17 @@ class VideoRequest(RequestPart):
     size: str | None = Field(None, description="`WIDTHxHEIGHT` in pixels.")
     num_inference_steps: int | None = Field(None, description="Denoising steps.")
     guidance_scale: float | None = Field(None, description="Weight of the prompt; 1 switches guidance off.")
+    guidance_rescale: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="How far the contrast of guided estimates is brought to that of unguided ones.",
+    )
+    guidance_interval: Interval = Field(
+        (0.0, 1.0),
+        description="Shares of the steps between which guidance acts: two ascending numbers from 0 to 1.",
+    )
+    scheduler: str | None = Field(None, description="A diffusers scheduler in place of the model's own, by its class.")
     chroma: Chroma = Field(
         "4:2:0",
         description="Colours of the MP4: `4:2:0`, one for each 2x2 pixels, plays everywhere; `4:4:4`, one for each "
@@ -189,6 +200,9 @@ class Video(BaseModel):
                     "fps": 16,
                     "num_inference_steps": 20,
                     "guidance_scale": 4.0,
+                    "guidance_rescale": 0.0,
+                    "guidance_interval": [0.0, 1.0],
+                    "scheduler": None,
                     "started_at": 1790000002,
                     "queue_position": None,
                     "eta_seconds": 6.5,
@@ -235,6 +249,9 @@ class Video(BaseModel):
     fps: int
     num_inference_steps: int
     guidance_scale: float
+    guidance_rescale: float
+    guidance_interval: tuple[float, float]
+    scheduler: str | None = Field(description="Null where it is the model's own.")
     started_at: int | None = Field(description="Start of the latest attempt.")
     queue_position: int | None = Field(description="Jobs ahead, while queued.")
     eta_seconds: float | None = Field(description="Seconds until the video is expected, where the speed is known.")
@@ -274,6 +291,9 @@ class Video(BaseModel):
             fps=spec.fps,
             num_inference_steps=spec.num_inference_steps,
             guidance_scale=spec.guidance_scale,
+            guidance_rescale=spec.guidance_rescale,
+            guidance_interval=spec.guidance_interval,
+            scheduler=spec.scheduler,
             started_at=whole(job.started_at),
             queue_position=job.queue_position,
             eta_seconds=job.eta_seconds,

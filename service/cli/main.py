@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from service.cli.client import Service, ServiceError, default_url
 from service.cli.generate import TASKS, as_json, given, make_video
-from service.cli.inputs import parts_of
+from service.cli.inputs import numbers, parts_of
 from service.cli.jobs import AsJson, Url, jobs
 from service.cli.keys import keys
 from service.cli.styles import styles
@@ -125,6 +125,9 @@ def generate(
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="Weight of the prompt.")] = None,
+    guidance_rescale: Annotated[float | None, typer.Option(help="Contrast of guidance taken back, 0 to 1.")] = None,
+    guidance_interval: Annotated[str | None, typer.Option(help="FIRST,LAST: the share of the steps guided.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="A diffusers scheduler of the model's list.")] = None,
     image: Annotated[Path | None, typer.Option(help="First frame, or what a cinemagraph shows.")] = None,
     keyframe: Annotated[list[str] | None, typer.Option(help="FRAME=PATH, repeatable; -1 is the last frame.")] = None,
     video: Annotated[Path | None, typer.Option(help="Source of inpaint and stylize.")] = None,
@@ -157,6 +160,9 @@ def generate(
         size=size,
         num_inference_steps=steps,
         guidance_scale=guidance_scale,
+        guidance_rescale=guidance_rescale,
+        guidance_interval=guidance_interval,
+        scheduler=scheduler,
         feather=feather,
         resize=resize,
         loop=loop,
@@ -173,6 +179,8 @@ def generate(
             raise typer.BadParameter("prints what a service says of a job; leave out --local", param_hint="--json")
         become(local_command(task, {**request, **files, **regions}, output))
     console = Console(stderr=json)
+    if guidance_interval is not None:
+        request["guidance_interval"] = numbers(guidance_interval, "--guidance-interval", (2,))
     with Service(url or default_url()) as service:
         form = parts_of(request, files=files, keyframes=keyframe or (), boxes=box or (), expand=expand)
         body = form if files or regions else request

@@ -9,7 +9,7 @@ import secrets
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.jobs.admission import Limit
@@ -73,6 +73,20 @@ class Contract(BaseModel):
 
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+def ascending(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] > interval[1]:
+        raise ValueError("the first number must not be above the second")
+    return interval
+
+
+def as_tuple(value: Any) -> Any:
+    """JSON has no tuples, and strict models take nothing else for one."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Interval = Annotated[tuple[Fraction, Fraction], BeforeValidator(as_tuple), AfterValidator(ascending)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -234,6 +248,11 @@ class JobSpec(Contract):
     height: int = Field(ge=8, le=8192)
     num_inference_steps: int = Field(ge=1, le=10_000)
     guidance_scale: float = Field(ge=0, le=1000, allow_inf_nan=False)
+    guidance_rescale: Fraction = 0.0
+    guidance_interval: Interval = (0.0, 1.0)
+    """Shares of the steps between which guidance acts."""
+    scheduler: str | None = Field(None, pattern=r"^[A-Za-z0-9]{1,64}$")
+    """A diffusers class; None is the model's own."""
     chroma: Chroma = "4:2:0"
     metadata: dict[str, str] = Field(default_factory=dict)
     """The client's own labels; given back, never read."""

@@ -36,6 +36,8 @@ class ModelLimits(Card):
     num_inference_steps: IntRange
     guidance_scale: FloatRange
     prompt_characters: int = Field(gt=0)
+    schedulers: tuple[str, ...] = ()
+    """Diffusers' classes that can be asked for in place of the model's own."""
 
 
 class ModelCard(Card):

@@ -33,6 +33,7 @@ CARD = {
         "sizes": ["64x64", "128x128", "256x256"],
         "num_inference_steps": [1, 100],
         "guidance_scale": [1.0, 20.0],
+        "schedulers": ["UniPCMultistepScheduler", "FlowMatchHeunDiscreteScheduler"],
         "prompt_characters": 1000,
     },
     "upscale": "bicubic",

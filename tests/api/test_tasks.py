@@ -37,7 +37,14 @@ async def test_an_image_sent_along_in_a_form(client: httpx.AsyncClient, bench: B
     content = picture()
     answer = await client.post(
         "/v1/image-to-video",
-        data={"prompt": "a ship", "seed": "7", "guidance_scale": "2.5", "num_frames": "16"},
+        data={
+            "prompt": "a ship",
+            "seed": "7",
+            "guidance_scale": "2.5",
+            "num_frames": "16",
+            "guidance_rescale": "0.5",
+            "guidance_interval": "[0.2, 0.8]",
+        },
         files={"image": ("../../cat.exe", content, "text/plain")},
     )
 
@@ -49,6 +56,7 @@ async def test_an_image_sent_along_in_a_form(client: httpx.AsyncClient, bench: B
         2.5,
         16,
     )
+    assert (video["guidance_rescale"], video["guidance_interval"]) == (0.5, [0.2, 0.8])
     options = spec_of(bench, video).options
     assert isinstance(options, ImageToVideoOptions)
     (keyframe,) = options.keyframes

@@ -61,6 +61,9 @@ async def test_keeps_every_field_as_asked(client: httpx.AsyncClient) -> None:
         "size": "64x64",
         "num_inference_steps": 3,
         "guidance_scale": 7,
+        "guidance_rescale": 0.7,
+        "guidance_interval": [0.1, 0.9],
+        "scheduler": "UniPCMultistepScheduler",
         "model": "lumiere-mini",
     }
     video = (await submit(client, **asked)).json()
@@ -104,6 +107,10 @@ async def test_text_is_normalised(client: httpx.AsyncClient) -> None:
         ("num_inference_steps", 101, "from 1 to 100"),
         ("guidance_scale", 0.5, "from 1 to 20"),
         ("guidance_scale", 20.5, "from 1 to 20"),
+        ("guidance_rescale", 1.5, "less than or equal to 1"),
+        ("guidance_interval", [0.9, 0.1], "must not be above the second"),
+        ("scheduler", "DDIMScheduler", "UniPCMultistepScheduler, FlowMatchHeunDiscreteScheduler"),
+        ("scheduler", "os.system", "UniPCMultistepScheduler, FlowMatchHeunDiscreteScheduler"),
         ("size", "128x129", "64x64, 128x128, 256x256"),
         ("size", "big", "64x64, 128x128, 256x256"),
         ("num_frames", 10**30, "from 8 to 80"),
@@ -138,6 +145,13 @@ async def test_names_field_and_limit(client: httpx.AsyncClient, field: str, valu
     assert (problem["code"], problem["param"]) == ("invalid_field", field)
     assert limit in problem["detail"]
     assert problem["errors"][0]["param"] == field
+
+
+@pytest.mark.parametrize(("value", "code"), [([0.0, 1.5], "invalid_field"), ([0.5], "missing_field")])
+async def test_names_the_number_of_an_interval(client: httpx.AsyncClient, value: list[float], code: str) -> None:
+    problem = (await submit(client, guidance_interval=value)).json()
+
+    assert (problem["code"], problem["param"]) == (code, "guidance_interval.1")
 
 
 async def test_lists_every_bad_field(client: httpx.AsyncClient) -> None:

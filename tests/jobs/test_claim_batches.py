@@ -56,6 +56,10 @@ async def test_a_claim_brings_jobs_that_are_alike_in_the_order_of_the_queue(
     ("changes", "joins"),
     [
         ({"prompt": "something else", "negative_prompt": "blurry", "fps": 24, "chroma": "4:4:4"}, True),
+        ({"guidance_interval": (0.0, 1.0)}, True),
+        ({"guidance_interval": (0.0, 0.8)}, False),
+        ({"guidance_rescale": 0.5}, False),
+        ({"scheduler": "UniPCMultistepScheduler"}, False),
         ({"options": in_style(None)}, True),
         ({"options": in_style(None, 0.5)}, True),
         ({"options": in_style("oil")}, False),

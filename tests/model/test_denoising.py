@@ -1,5 +1,8 @@
 """The denoising loop, run with networks whose right answer is known in closed form."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import (
@@ -19,8 +22,17 @@ from diffusers import (
 )
 from torch import Tensor
 
-from model.denoising import Guidance, InvalidOutput, Schedule, denoise, dynamic_threshold, make_scheduler
+from model.denoising import (
+    Guidance,
+    InvalidOutput,
+    Schedule,
+    denoise,
+    dynamic_threshold,
+    make_scheduler,
+    schedulers_like,
+)
 
+SHIPPED = Path(__file__).parents[2] / "model" / "weights" / "lumiere-mini"
 SHAPE = (2, 3, 4, 8, 8)
 MEAN, SPREAD = 0.3, 0.5
 NOISE_SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -206,6 +218,26 @@ class TestGuidance:
     def test_values_that_cannot_be(self, options):
         with pytest.raises(ValueError, match=f"guidance_{next(iter(options))} must be"):
             Guidance(**options)
+
+
+class TestSchedulersOfAModel:
+    def test_those_that_lead_to_the_clean_sample_are_named(self):
+        flow = schedulers_like(DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="sample"))
+        noise = schedulers_like(DDIMScheduler(**NOISE_SCHEDULE))
+
+        assert {"DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"} <= set(
+            flow
+        )
+        assert {"DDIMScheduler", "EulerDiscreteScheduler", "PNDMScheduler", "DEISMultistepScheduler"} <= set(noise)
+        assert not set(noise) & {"DDIMInverseScheduler", "FlowMatchEulerDiscreteScheduler", "EDMEulerScheduler"}
+
+    def test_the_shipped_card_names_those_of_its_own(self):
+        card = json.loads((SHIPPED / "lumiere.json").read_text())
+        config = json.loads((SHIPPED / "scheduler" / "scheduler_config.json").read_text())
+
+        scheduler = DPMSolverMultistepScheduler.from_config(config)
+
+        assert card["limits"]["schedulers"] == schedulers_like(scheduler)
 
 
 class TestLoop:

@@ -22,8 +22,10 @@ if state == 'in_progress' and last == attempt and owner == worker then  -- a rep
 end
 if state ~= 'queued' or tonumber(last) + 1 ~= tonumber(attempt) then return {} end
 
--- Whether two videos can be denoised as one batch: the same sizes, steps, guidance and style; prompt and seed may differ.
-local SAME = {'task', 'model', 'width', 'height', 'num_frames', 'num_inference_steps', 'guidance_scale'}
+-- Whether two videos can be denoised as one batch: the same sizes, steps, solver, guidance and style; prompt and seed may
+-- differ.
+local SAME = {'task', 'model', 'width', 'height', 'num_frames', 'num_inference_steps', 'guidance_scale',
+  'guidance_rescale', 'scheduler'}
 local NO_OPTIONS = {}
 
 local function style_of(spec)
@@ -35,6 +37,7 @@ local function alike(one, other)
   for _, field in ipairs(SAME) do
     if one[field] ~= other[field] then return false end
   end
+  if cjson.encode(one.guidance_interval or {}) ~= cjson.encode(other.guidance_interval or {}) then return false end
   local style, strength = style_of(one)
   local other_style, other_strength = style_of(other)
   return style == other_style and (style == cjson.null or strength == other_strength)
