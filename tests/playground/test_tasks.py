@@ -138,8 +138,12 @@ def test_inpaint_with_a_painted_mask(page: Page, bench: Bench, movie: Path, tmp_
     page.get_by_role("button", name="Make the video").click()
     expect(page.locator("#problem")).to_have_text("Paint over a part of the picture.")
     paint(page)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save").click()
     job = work(bench, submit(page, "a blue star"), tmp_path)
     mask = mask_of(bench, job)
+    assert saved.value.suggested_filename == "mask.png"
+    assert (np.asarray(Image.open(saved.value.path()).convert("L")) == mask).all()
     assert mask.shape == (64, 64) and set(np.unique(mask)) <= {0, 255}
     assert mask[32, 32] == 255 and mask[32, 20] == 255
     assert mask[4].max() == mask[60].max() == 0

@@ -18,6 +18,7 @@ export class Painter {
     const on = (id, action) => root.querySelector(id).addEventListener("click", action);
     on("#erase", () => this.toggleEraser());
     on("#undo", () => this.undo());
+    on("#save-mask", () => this.save());
     on("#clear", () => this.change(() => this.ink.clearRect(0, 0, this.layer.width, this.layer.height)));
     on("#invert", () => this.change(() => this.invert()));
     this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
@@ -54,6 +55,14 @@ export class Painter {
     const { data } = this.ink.getImageData(0, 0, this.layer.width, this.layer.height);
     for (let i = 3; i < data.length; i += 4) if (data[i] > 127) return false;
     return true;
+  }
+
+  async save() {
+    const mask = await this.mask();
+    if (!mask) return;
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(mask), download: "mask.png" });
+    link.click();
+    URL.revokeObjectURL(link.href);
   }
 
   async mask() {
