@@ -64,7 +64,7 @@ def test_every_option_of_a_request_is_one_of_the_program_that_runs_it_here() -> 
     sent, run = (flags(app, name) for app, name in ((service_app, "generate"), (model_app, None)))
 
     assert sent - run == {"--url", "--local", "--cancel-on-interrupt", "--json"}
-    assert run - sent == {"--scheduler", "--num-inference-steps", "--model-dirs"}
+    assert run - sent == {"--num-inference-steps", "--model-dirs"}
 
 
 def flags(app: typer.Typer, name: str | None) -> set[str]:
