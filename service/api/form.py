@@ -2,7 +2,7 @@
 
 Names in brackets make objects and lists, as the form encoders of HTTP clients write them: `video[id]=…`,
 `keyframes[0][frame]=8`, `boxes[][x]=0.1`. The objects of a list come one by one or, as OpenAI's clients write them,
-field by field. A list or an object may also be one text of JSON.
+field by field. A list may repeat its name instead; a list or an object may also be one text of JSON.
 """
 
 import re
@@ -100,6 +100,8 @@ def form_of(data: FormData) -> Form:
             place(form.fields, path, token)
         elif name in STRUCTURED and value.lstrip()[:1] in ("[", "{"):
             place_parsed(form.fields, name, parse_json(value))
+        elif name in LISTS:
+            place(form.fields, [name, ""], value)
         else:
             place(form.fields, path, value)
     form.fields = {name: with_lists(value) for name, value in form.fields.items()}

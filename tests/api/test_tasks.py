@@ -33,6 +33,24 @@ async def uploads(bench: Bench) -> int:
     return len([stored async for stored in bench.storage.objects("uploads")])
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"guidance_interval": ["0.2", "0.8"]},
+        {"guidance_interval[]": ["0.2", "0.8"]},
+        {"guidance_interval[0]": "0.2", "guidance_interval[1]": "0.8"},
+        {"guidance_interval": "[0.2, 0.8]"},
+    ],
+)
+async def test_lists_of_numbers_in_forms(client: httpx.AsyncClient, fields: dict[str, Any]) -> None:
+    answer = await client.post(
+        "/v1/image-to-video", data={"prompt": "a ship", **fields}, files={"image": ("a.png", picture(), "image/png")}
+    )
+
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["guidance_interval"] == [0.2, 0.8]
+
+
 async def test_an_image_sent_along_in_a_form(client: httpx.AsyncClient, bench: Bench) -> None:
     content = picture()
     answer = await client.post(
