@@ -132,7 +132,7 @@ def generate(
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option("--num-inference-steps", "--steps")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="Weight of the prompt.")] = None,
-    guidance_rescale: Annotated[float, typer.Option(help="How far guidance leaves the contrast alone, 0 to 1.")] = 0.0,
+    guidance_rescale: Annotated[float, typer.Option(help="Contrast of guidance taken back, 0 to 1.")] = 0.0,
     guidance_interval: Annotated[str, typer.Option(help="FIRST,LAST: the share of the steps that is guided.")] = "0,1",
     scheduler: Annotated[str | None, typer.Option(help="Class name of a diffusers scheduler.")] = None,
     image: Annotated[Path | None, typer.Option(help="First frame, or what a cinemagraph shows.")] = None,

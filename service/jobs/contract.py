@@ -76,6 +76,7 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 def ascending(interval: tuple[float, float]) -> tuple[float, float]:
+    """The interval, if it does not run backwards."""
     if interval[0] > interval[1]:
         raise PydanticCustomError("fields_conflict", "the first number must not be above the second")
     return interval
