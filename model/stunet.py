@@ -32,10 +32,10 @@ from model.inflation import (
     TemporalDownsample,
     TemporalUpsample,
 )
+from model.narrow_group_norm import with_quick_norms
 from model.space_time_blocks import (
     Conditioning,
     FoldedTextProcessor,
-    SpaceTimeBlock,
     SpaceTimeDownBlock,
     SpaceTimeMidBlock,
     SpaceTimeUpBlock,
@@ -150,6 +150,7 @@ class STUNet(UNet2DConditionModel):
             if level > 0 and factors[level - 1] > 1:
                 resample = TemporalUpsample(widths[level], factors[level - 1], temporal_kernel)
             self.up_blocks[index] = SpaceTimeUpBlock(block, [temporal_block(level) for _ in block.resnets], resample)
+        with_quick_norms(self)
         self.fold_text()
 
     @property
@@ -228,10 +229,13 @@ class STUNet(UNet2DConditionModel):
         return self
 
     def set_frame_chunk(self, frames: int | None) -> None:
-        """Runs the per-frame layers on so many frames at a time when no gradients are taken; None: on all. Exact."""
-        for module in self.modules():
-            if isinstance(module, SpaceTimeBlock):
-                module.frame_chunk = frames
+        """Runs the per-frame layers on so many frames at a time when no gradients are taken, and on four times as many
+        at each coarser level, where frames are a quarter the size; None: on all. Exact.
+        """
+        coarsest = len(self.down_blocks) - 1
+        levels = (*enumerate(self.down_blocks), *enumerate(reversed(self.up_blocks)), (coarsest, self.mid_block))
+        for level, block in levels:
+            block.frame_chunk = None if frames is None else frames * 4**level
 
     def fold_text(self) -> None:
         """Folds frames into the queries of cross-attention wherever the plain processor is at work."""

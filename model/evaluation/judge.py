@@ -31,19 +31,34 @@ FRAME_ATTRIBUTES = tuple(name for name in ATTRIBUTES if name not in TIMED)
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
 
 
+class Convolution(nn.Sequential):
+    """A 3x3 convolution with its norm and nonlinearity."""
+
+    def __init__(self, channels: int, out: int, stride: int = 1) -> None:
+        super().__init__(nn.Conv2d(channels, out, 3, stride, padding=1), nn.GroupNorm(8, out), nn.SiLU())
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(Convolution(channels, channels), Convolution(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+
 class Judge(nn.Module):
     """Logits per attribute for clips (n, 3, JUDGED_FRAMES, JUDGED_SIZE, JUDGED_SIZE) in [-1, 1]."""
 
-    def __init__(self, width: int = 32, features: int = 160) -> None:
+    def __init__(self, width: int = 32, features: int = 192) -> None:
         super().__init__()
-        widths = (3, width, 2 * width, 3 * width, 4 * width)
+        widths = (3, width, 2 * width, 4 * width, 6 * width)
         self.frames = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GroupNorm(8, b), nn.SiLU())
-                for a, b in pairwise(widths)
-            ),
+            *(nn.Sequential(Convolution(a, b, stride=2), Residual(b)) for a, b in pairwise(widths)),
             nn.Flatten(),
-            nn.Linear(4 * width * (JUDGED_SIZE // 16) ** 2, features),
+            nn.Linear(widths[-1] * (JUDGED_SIZE // 16) ** 2, features),
             nn.SiLU(),
         )
         self.heads = nn.ModuleDict(

@@ -21,6 +21,7 @@ from model.evaluation.judge import (
     save_judge,
 )
 from model.evaluation.learning import Schedule, learn
+from model.training.flow import mixed_precision
 from model.training.scenes.attributes import ATTRIBUTES, STYLES, Scenes, sample_scenes
 from model.training.scenes.motions import CLIP_SECONDS
 from model.training.scenes.render import frame_times, render
@@ -35,9 +36,9 @@ PLAIN_SHARE, PAIR_SHARE, CAMERA_SHARE = 0.6, 0.3, 0.3
 class JudgeTraining:
     """`frame_steps` on single frames of `frame_batch` scenes, then `clip_steps` on as many and `clip_batch` clips."""
 
-    frame_steps: int = 3000
+    frame_steps: int = 3500
     frame_batch: int = 64
-    clip_steps: int = 1000
+    clip_steps: int = 700
     clip_batch: int = 16
     learning_rate: float = 2e-3
     seed: int = 77
@@ -58,12 +59,13 @@ def train_judge(
     def loss_of(step: int) -> Tensor:
         seed, generator = config.seed * 1_000_003 + step, Generator().manual_seed(step)
         stills, scenes = rendered_stills(config.frame_batch, seed)
-        seen = judge.frame_features(disturbed(stills, generator).squeeze(2))
-        told = attribute_losses(judge.frame_answers(seen[:, None]), scenes)
-        if step < config.frame_steps:
-            return told
-        clips, filmed = rendered_clips(config.clip_batch, seed)
-        return told + attribute_losses(judge(disturbed(clips, generator)), filmed)
+        with mixed_precision("cpu"):
+            seen = judge.frame_features(disturbed(stills, generator).squeeze(2))
+            told = attribute_losses(judge.frame_answers(seen[:, None]), scenes)
+            if step < config.frame_steps:
+                return told
+            clips, filmed = rendered_clips(config.clip_batch, seed)
+            return told + attribute_losses(judge(disturbed(clips, generator)), filmed)
 
     schedule = Schedule(config.frame_steps + config.clip_steps, config.learning_rate)
     learn(judge, schedule, loss_of, path.with_suffix(".checkpoint"))

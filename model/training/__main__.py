@@ -18,6 +18,7 @@ from model.training.super_resolution import SuperResolutionConfig, train_super_r
 from model.training.text_encoder import TextEncoderConfig, load_text_encoder, train_text_encoder
 from model.training.usual_colours import teach_usual_colours
 from model.training.video_model import VideoModelConfig, train_video_model
+from model.training.widening import widen_model
 
 
 class Stages(TyperGroup):
@@ -84,6 +85,15 @@ def images(
 
 
 @app.command()
+def widen(
+    model: Annotated[Path, typer.Argument(help="A finished model folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the wider network, to start stages from.")],
+) -> None:
+    """Doubles the channels of a trained network's finest level, so that training goes on in a larger one."""
+    widen_model(model, out)
+
+
+@app.command()
 def video(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, start_from: StartFrom = None) -> None:
     """Stage 2: inflate, freeze the image layers, train the temporal ones."""
     config = VideoModelConfig()
@@ -92,21 +102,31 @@ def video(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, sta
 
 
 @app.command()
-def conditioned(folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, seconds: Seconds = None) -> None:
+def conditioned(
+    folder: Folder = RUN,
+    device: Device = DEVICE,
+    scale: Scale = 1.0,
+    seconds: Seconds = None,
+    start_from: StartFrom = None,
+) -> None:
     """Stage 3: the video model learns to be told what is known: frames, regions, borders."""
     config = ConditionedConfig()
     phases = tuple(replace(phase, schedule=scaled(phase.schedule, scale)) for phase in config.phases)
-    train_conditioned_model(replace(config, phases=phases), folder, device, seconds)
+    train_conditioned_model(replace(config, phases=phases), folder, device, seconds, start_from)
 
 
 @app.command(name="super-resolution")
 def super_resolution(
-    folder: Folder = RUN, device: Device = DEVICE, scale: Scale = 1.0, seconds: Seconds = None
+    folder: Folder = RUN,
+    device: Device = DEVICE,
+    scale: Scale = 1.0,
+    seconds: Seconds = None,
+    start_from: StartFrom = None,
 ) -> None:
-    """Stage 4: from 32 to 128 pixels. Needs stages 0 and 1."""
+    """Stage 4: from 32 to 256 pixels. Needs stages 0 and 1."""
     config = SuperResolutionConfig()
-    schedule = scaled(config.schedule, scale)
-    for name, measured in train_super_resolution(replace(config, schedule=schedule), folder, device, seconds).items():
+    config = replace(config, schedule=scaled(config.schedule, scale))
+    for name, measured in train_super_resolution(config, folder, device, seconds, start_from).items():
         print(f"{name}: {measured.psnr:.2f} dB, sharpness {measured.sharpness:.2f} of the true frames'")
 
 

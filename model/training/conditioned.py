@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from model.folding import fold
@@ -41,9 +42,9 @@ class ConditionedConfig:
             "cinemagraph": 0.07,
         }
     )
-    shift: float = 25.0
-    """As for the video model: with 80 frames paths are seen in the noise up to t = 0.99, so that is where they are
-    decided."""
+    shifts: tuple[float, ...] = (25.0, 25.0, 25.0, 4.0)
+    """With 80 frames paths are seen in the noise up to t = 0.99, so that is where they are decided; at lower levels,
+    where refinement works, frames still have to agree on what they show."""
     phases: tuple[Phase, ...] = field(
         default_factory=lambda: (
             Phase(
@@ -148,17 +149,31 @@ def draw_conditions(pixels: Tensor, shares: dict[str, float], rng: random.Random
     return torch.stack(clips), torch.stack(masks)
 
 
+def on_image_layers(unet: STUNet, folder: Path) -> STUNet:
+    """`unet` with the image layers in `unet2d/` below `folder` in the place of its own."""
+    image = UNet2DConditionModel.from_pretrained(folder / "unet2d", local_files_only=True)
+    unet.load_state_dict({**unet.state_dict(), **image.state_dict()})
+    return unet
+
+
 def train_conditioned_model(
-    config: ConditionedConfig, folder: Path, device: str = "cpu", stop_after: float | None = None
+    config: ConditionedConfig,
+    folder: Path,
+    device: str = "cpu",
+    stop_after: float | None = None,
+    start_from: Path | None = None,
 ) -> None:
     """Trains (or goes on training) the video model in `unet/` below `folder` and writes `unet_conditioned/`.
 
-    stop_after: seconds after which each phase ends early.
+    stop_after: seconds after which each phase ends early. start_from: a finished model folder whose temporal layers a
+        new run begins with, on the image layers of `folder`; it then needs no video model of its own.
     """
     torch.manual_seed(0)
     encoder, tokenizer = load_text_encoder(folder)
     encoder.to(device)
-    trained: STUNet = STUNet.from_pretrained(folder / "unet", local_files_only=True)
+    trained: STUNet = STUNet.from_pretrained((start_from or folder) / "unet", local_files_only=True).float()
+    if start_from is not None:
+        trained = on_image_layers(trained, folder)
     channels = trained.config.in_channels + PATCH**2
     unet = trained.with_known_input(channels).freeze_spatial().to(device)
     parameters = {name: value for name, value in unet.named_parameters() if "temporal_" in name}
@@ -175,7 +190,7 @@ def train_conditioned_model(
             salience = fold(batch.salience.expand_as(batch.pixels), PATCH).to(device)
             weight = salience * torch.where(known.mask, KNOWN_WEIGHT, 1.0)
             text = encoder(batch.tokens.to(device)).last_hidden_state
-            t = sample_times(len(clean), config.shift, generator).to(device)
+            t = sample_times(len(clean), config.shifts, generator).to(device)
             noise = torch.randn(clean.shape, generator=generator).to(device)
             told = torch.cat([noised(clean, noise, t), known.channels], dim=1)
             with mixed_precision(device):

@@ -36,13 +36,13 @@ SAMPLE_PROMPTS = (
 
 @dataclass(frozen=True)
 class ImageModelConfig:
-    channels: tuple[int, ...] = (64, 128)
+    channels: tuple[int, ...] = (128, 128)
     head_width: int = 64
     text_width: int = 128
     size: int = 32
     shift: float = 3.0
-    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=32, frames=1, stills=True))
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6600, learning_rate=1.5e-3, ema_decay=0.999))
+    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=128, frames=1, stills=True, pair_share=0.3))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6600, learning_rate=1.2e-3, ema_decay=0.999))
 
 
 def build_unet(channels: tuple[int, ...], head_width: int, **rest: Any) -> UNet2DConditionModel:
@@ -108,10 +108,10 @@ def train_image_model(
         generator = torch.Generator().manual_seed(config.data.seed * 7919 + step)
         clean = folded_stills(batch.pixels).to(device)
         salience = folded_stills(batch.salience.expand_as(batch.pixels)).to(device)
-        text = encoder(batch.tokens.to(device)).last_hidden_state.repeat_interleave(config.data.frames, 0)
         t = sample_times(len(clean), config.shift, generator).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
         with mixed_precision(device):
+            text = encoder(batch.tokens.to(device)).last_hidden_state.repeat_interleave(config.data.frames, 0)
             predicted = unet(noised(clean, noise, t), t * TIMESTEPS, text).sample
         return flow_loss(predicted, clean, t, salience)
 

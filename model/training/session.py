@@ -64,7 +64,11 @@ class Session:
     def __init__(self, folder: Path, parameters: dict[str, nn.Parameter], schedule: Schedule) -> None:
         self.folder, self.parameters, self.schedule = folder, parameters, schedule
         self.optimizer = torch.optim.AdamW(
-            list(parameters.values()), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay
+            list(parameters.values()),
+            lr=schedule.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=schedule.weight_decay,
+            fused=True,
         )
         self.average = Averaged(parameters, schedule.ema_decay)
         self.step = 0

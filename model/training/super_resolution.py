@@ -49,7 +49,7 @@ class SuperResolutionConfig:
     """Share of the clips whose low resolution is the image model's estimate."""
     redrawn_from: float = 0.5
     """The highest noise level that it estimates from."""
-    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=3, frames=8, size=256, seed=3))
+    data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=3, frames=8, anywhere=True, size=256, seed=3))
     schedule: Schedule = field(
         default_factory=lambda: Schedule(steps=3000, learning_rate=1.5e-3, sample_every=250, ema_decay=0.995)
     )
@@ -115,17 +115,27 @@ def redraw(painter: UNet2DConditionModel, low: Tensor, level: Tensor, text: Tens
 
 
 def train_super_resolution(
-    config: SuperResolutionConfig, folder: Path, device: str = "cpu", stop_after: float | None = None
+    config: SuperResolutionConfig,
+    folder: Path,
+    device: str = "cpu",
+    stop_after: float | None = None,
+    start_from: Path | None = None,
 ) -> dict[str, Sharpness]:
     """Trains (or goes on training), writes `super_resolution/` below `folder`, which already holds the text encoder
     and the image model, and returns how sharp it and bicubic interpolation are on held-out clips.
+
+    `start_from`: a finished model folder whose super-resolution a new run begins with.
     """
     torch.manual_seed(config.data.seed)
     encoder, tokenizer = load_text_encoder(folder)
     encoder.to(device)
     painter = UNet2DConditionModel.from_pretrained(folder / "unet2d", local_files_only=True).to(device).eval()
     held_out = held_out_clips(config, tokenizer, device)  # paints the sprites, before the loader is forked
-    network = build_network(config).to(device).eval()
+    network = build_network(config)
+    if start_from is not None:
+        trained = SuperResolution.from_pretrained(start_from / "super_resolution", local_files_only=True)
+        network.load_state_dict(trained.float().state_dict())
+    network = network.to(device).eval()
     session = Session(folder / "super-resolution", dict(network.named_parameters()), config.schedule)
     session.resume()
 

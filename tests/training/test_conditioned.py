@@ -122,3 +122,25 @@ def test_the_loss_falls_and_only_temporal_layers_change(run: Path):
     assert all("temporal_" in name for name in changed)
     assert after["temporal_embedding_known.weight"].shape == (8, 64, 3, 3)
     assert after["temporal_embedding_known.weight"].abs().max() > 0
+
+
+def test_it_begins_with_the_temporal_layers_of_one_model_on_the_image_layers_of_another(run: Path, tmp_path: Path):
+    finished = STUNet.from_pretrained(run / "unet").with_known_input(64)
+    with torch.no_grad():
+        for parameter in finished.parameters():
+            parameter.fill_(0.25)
+    finished.save_pretrained(tmp_path / "finished" / "unet")
+    for name in ("text_encoder", "tokenizer"):
+        (tmp_path / name).symlink_to(run / name)
+    image = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(run / "unet"))
+    image.save_pretrained(tmp_path / "unet2d")
+    schedule = Schedule(steps=0, learning_rate=1e-3)
+    config = ConditionedConfig(phases=(Phase("none", BatchConfig(scenes=1, frames=2), schedule),))
+
+    train_conditioned_model(config, tmp_path, start_from=tmp_path / "finished")
+
+    weights = load_file(tmp_path / "unet_conditioned" / "diffusion_pytorch_model.safetensors")
+    drawn = image.state_dict()
+    assert drawn.keys() < weights.keys()
+    for name, value in weights.items():
+        assert torch.equal(value, drawn[name] if name in drawn else torch.full_like(value, 0.25)), name

@@ -14,6 +14,7 @@ from model.training.image_model import ImageModelConfig, build_image_unet
 from model.training.session import Schedule
 from model.training.super_resolution import (
     SuperResolutionConfig,
+    build_network,
     degraded,
     low_resolution,
     random_square,
@@ -56,6 +57,23 @@ def test_it_begins_as_interpolation_and_learns(run):
     assert trained["super-resolution"].sharpness > trained["bicubic"].sharpness
     saved = SuperResolution.from_pretrained(run / "super_resolution")
     assert (saved.config.scale, saved.config.patch_size) == (8, 8)
+
+
+def test_it_goes_on_from_a_finished_models_super_resolution(run, tmp_path):
+    for name in ("text_encoder", "tokenizer", "unet2d"):
+        (tmp_path / name).symlink_to(run / name)
+    finished = build_network(CONFIG)
+    with torch.no_grad():
+        finished.conv_out.weight.fill_(0.01)
+    finished.to(torch.bfloat16).save_pretrained(tmp_path / "finished" / "super_resolution")
+
+    untrained = replace(CONFIG, schedule=replace(CONFIG.schedule, steps=0))
+    train_super_resolution(untrained, tmp_path, start_from=tmp_path / "finished")
+
+    begun = SuperResolution.from_pretrained(tmp_path / "super_resolution")
+    assert begun.dtype == torch.float32
+    for name, value in begun.state_dict().items():
+        assert torch.equal(value, finished.state_dict()[name].float()), name
 
 
 def test_every_frame_is_redrawn_at_the_level_and_with_the_noise_of_its_clip(run):

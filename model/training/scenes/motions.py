@@ -56,10 +56,10 @@ def paired_poses(scenes: Scenes, times: Tensor, other: bool) -> Pose:
     doing = {name: (scenes.motion == MOTIONS.index(name))[:, None] for name in ("bouncing", "spinning")}
     side = 1.0 if other else -1.0
     above = (scenes.relation == RELATIONS.index("above"))[:, None]
-    size = (0.175 + 0.03 * uniform[:, 12]) * filmed_size(scenes) + 0 * times
+    size = (0.21 + 0.025 * uniform[:, 12]) * filmed_size(scenes) + 0 * times
     middle_x, middle_y = 0.5 + 0.10 * (uniform[:, 13] - 0.5), 0.50 + 0.06 * (uniform[:, 14] - 0.5)
-    x = torch.where(above, middle_x, middle_x + 0.235 * side) + 0 * times
-    y = torch.where(above, middle_y + 0.225 * side, middle_y + 0.08) + 0 * times
+    x = torch.where(above, middle_x, middle_x + 0.24 * side) + 0 * times
+    y = torch.where(above, middle_y + 0.23 * side, middle_y + 0.06) + 0 * times
 
     ground = torch.tensor([GROUND[name] for name in SETTINGS], device=times.device)[scenes.setting][:, None]
     kinds = scenes.other_subject - 1 if other else scenes.subject
