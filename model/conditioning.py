@@ -9,7 +9,7 @@ Letters: t frames, h height, w width. Frames are uint8 RGB (t, h, w, 3) as every
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -40,6 +40,11 @@ class Keyframe(NamedTuple):
 
     image: NDArray[np.uint8]
     frame: int
+
+    @classmethod
+    def at(cls, image: NDArray[np.uint8], seconds: float, fps: float) -> Self:
+        """The keyframe that is nearest to a moment of a video of `fps` frames a second."""
+        return cls(image, round(seconds * fps))
 
 
 @dataclass(frozen=True)

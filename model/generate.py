@@ -3,6 +3,7 @@ process, without a service.
 """
 
 import os
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -32,8 +33,9 @@ TASKS = ("text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize")
 class Request:
     """What was asked for; None is the model's default, or for the seed a drawn one.
 
-    guidance_interval: FIRST,LAST as shares of the steps. keyframes: FRAME=PATH. boxes: X,Y,WIDTH,HEIGHT in fractions,
-        and START,END in seconds if not there all the time. expand: LEFT,TOP,RIGHT,BOTTOM in fractions.
+    guidance_interval: FIRST,LAST as shares of the steps. keyframes: FRAME=PATH or SECONDSs=PATH. boxes:
+        X,Y,WIDTH,HEIGHT in fractions, and START,END in seconds if not there all the time. expand:
+        LEFT,TOP,RIGHT,BOTTOM in fractions.
     """
 
     task: str
@@ -98,11 +100,14 @@ def parse_numbers(text: str, field: str, counts: tuple[int, ...]) -> list[float]
     return numbers
 
 
-def parse_keyframe(text: str) -> tuple[int, Path]:
-    frame, separator, path = text.partition("=")
-    if not (separator and frame.lstrip("-").isdecimal()):
-        raise ValueError(f"keyframe must be FRAME=PATH, e.g. 79=end.png, got {text!r}")
-    return int(frame), Path(path)
+def parse_keyframe(text: str, fps: float) -> tuple[int, Path]:
+    """Frame and file of `FRAME=PATH` or `SECONDSs=PATH`."""
+    when, _, path = text.partition("=")
+    if path and when.removeprefix("-").isdecimal():
+        return int(when), Path(path)
+    if path and (seconds := re.fullmatch(r"(\d+\.?\d*|\.\d+)s", when)):
+        return round(float(seconds[1]) * fps), Path(path)
+    raise ValueError(f"keyframe must be FRAME=PATH or SECONDSs=PATH, e.g. 79=end.png or 2.5s=middle.png, got {text!r}")
 
 
 def parse_chroma(text: str) -> "Chroma":
@@ -136,7 +141,9 @@ def generate(
     guidance_interval: Annotated[str, typer.Option(help="FIRST,LAST: the share of the steps that is guided.")] = "0,1",
     scheduler: Annotated[str | None, typer.Option(help="Class name of a diffusers scheduler.")] = None,
     image: Annotated[Path | None, typer.Option(help="First frame, or what a cinemagraph shows.")] = None,
-    keyframe: Annotated[list[str], typer.Option(help="FRAME=PATH, as often as there are; -1 is the last frame.")] = [],  # noqa: B006
+    keyframe: Annotated[
+        list[str], typer.Option(help="FRAME=PATH or SECONDSs=PATH, as often as there are; frame -1 is the last.")
+    ] = [],  # noqa: B006
     video: Annotated[Path | None, typer.Option(help="Source of inpaint and stylize.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Image or video, white where pixels are made anew.")] = None,
     box: Annotated[list[str], typer.Option(help="X,Y,WIDTH,HEIGHT[,START,END]: made anew, too.")] = [],  # noqa: B006
@@ -253,7 +260,7 @@ def run_task(pipeline: Any, request: Request, fps: float, shared: dict[str, Any]
     match request.task:
         case "image-to-video":
             given = [] if request.image is None else [(0, request.image)]
-            given += [parse_keyframe(keyframe) for keyframe in request.keyframes]
+            given += [parse_keyframe(keyframe, fps) for keyframe in request.keyframes]
             if not given:
                 raise ValueError("image is missing: image-to-video needs --image or --keyframe")
             keyframes = [Keyframe(read_picture(path, width, height), frame) for frame, path in given]

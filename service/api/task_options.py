@@ -12,6 +12,7 @@ from service.api.task_requests import (
     CinemagraphRequest,
     ImageToVideoRequest,
     InpaintRequest,
+    KeyframeInput,
     StylizeRequest,
 )
 from service.jobs.contract import (
@@ -51,14 +52,15 @@ async def spec_with_inputs(request: VideoRequest, catalogue: Mapping[str, ModelC
     fields = common_fields(request, card)
     check_options(request, card, fields["num_frames"], fields["fps"])
     style = await style_of(request, card, inputs)
-    return JobSpec(**fields, task=task, options=await options_of(request, inputs, style))
+    options = await options_of(request, inputs, style, fields["num_frames"], fields["fps"])
+    return JobSpec(**fields, task=task, options=options)
 
 
 def check_options(request: VideoRequest, card: ModelCard, num_frames: int, fps: int) -> None:
     """Refuses what makes no sense, before any file is stored. Raises ApiError."""
     match request:
         case ImageToVideoRequest():
-            check_keyframes(request, num_frames)
+            check_keyframes(request, num_frames, fps)
         case InpaintRequest():
             if request.mask is None and not request.boxes and request.expand is None:
                 raise ApiError("missing_field", "give a mask, boxes or expand: what is made anew", param="mask")
@@ -96,18 +98,31 @@ async def style_of(request: VideoRequest, card: ModelCard, inputs: InputTaker) -
     return {**asked, "style": style.name, "style_weights": style.weights}
 
 
-def check_keyframes(request: ImageToVideoRequest, num_frames: int) -> None:
+def check_keyframes(request: ImageToVideoRequest, num_frames: int, fps: int) -> None:
     frames = [0] * (request.image is not None) + [num_frames - 1] * (request.last_image is not None)
     for number, keyframe in enumerate(request.keyframes):
-        if keyframe.frame >= num_frames:
-            param = f"keyframes.{number}.frame"
-            detail = f"{param} must be from -1 to {num_frames - 1}, as the video has {num_frames} frames"
-            raise ApiError("fields_conflict", detail, param=param)
-        frames.append(keyframe.frame % num_frames)
+        frames.append(frame_of(keyframe, f"keyframes.{number}", num_frames, fps) % num_frames)
     if not frames:
         raise ApiError("missing_field", "give an image, a last_image or keyframes", param="image")
     if len(set(frames)) < len(frames):
         raise ApiError("fields_conflict", "two images are given for the same frame", param="keyframes")
+
+
+def frame_of(keyframe: KeyframeInput, name: str, num_frames: int, fps: int) -> int:
+    """Its number. Raises ApiError naming the field of the keyframe `name` that is missing or too large."""
+    if keyframe.frame is not None and keyframe.time is not None:
+        raise ApiError("fields_conflict", f"{name} must have a frame or a time, not both", param=f"{name}.time")
+    if keyframe.frame is not None:
+        if keyframe.frame >= num_frames:
+            detail = f"{name}.frame must be from -1 to {num_frames - 1}, as the video has {num_frames} frames"
+            raise ApiError("fields_conflict", detail, param=f"{name}.frame")
+        return keyframe.frame
+    if keyframe.time is None:
+        raise ApiError("missing_field", f"{name} needs a frame or a time", param=f"{name}.frame")
+    if keyframe.time >= num_frames / fps:
+        detail = f"{name}.time must be less than the {num_frames / fps:g} s of the video"
+        raise ApiError("fields_conflict", detail, param=f"{name}.time")
+    return min(round(keyframe.time * fps), num_frames - 1)
 
 
 def check_boxes(boxes: list[Box], seconds: float) -> None:
@@ -117,11 +132,15 @@ def check_boxes(boxes: list[Box], seconds: float) -> None:
             raise ApiError("fields_conflict", f"{param} must be less than the {seconds:g} s of the video", param=param)
 
 
-async def options_of(request: VideoRequest, inputs: InputTaker, style: Styled) -> Options | None:
+async def options_of(
+    request: VideoRequest, inputs: InputTaker, style: Styled, num_frames: int, fps: int
+) -> Options | None:
     """The options of the request's task, its inputs stored; None for text alone. Raises ApiError."""
     match request:
         case ImageToVideoRequest():
-            return ImageToVideoOptions(keyframes=await keyframes_of(request, inputs), resize=request.resize)
+            return ImageToVideoOptions(
+                keyframes=await keyframes_of(request, inputs, num_frames, fps), resize=request.resize
+            )
         case InpaintRequest():
             return InpaintOptions(
                 video=await inputs.take(request.video, "video", "video"),
@@ -148,9 +167,13 @@ async def options_of(request: VideoRequest, inputs: InputTaker, style: Styled) -
     return TextToVideoOptions(**style) if style else None
 
 
-async def keyframes_of(request: ImageToVideoRequest, inputs: InputTaker) -> tuple[Keyframe, ...]:
+async def keyframes_of(
+    request: ImageToVideoRequest, inputs: InputTaker, num_frames: int, fps: int
+) -> tuple[Keyframe, ...]:
     named = [("image", request.image, 0), ("last_image", request.last_image, -1)]
-    named += [(f"keyframes.{n}.image", part.image, part.frame) for n, part in enumerate(request.keyframes)]
+    for number, part in enumerate(request.keyframes):
+        name = f"keyframes.{number}"
+        named.append((f"{name}.image", part.image, frame_of(part, name, num_frames, fps)))
     return tuple(
         [
             Keyframe(image=await inputs.take(source, param, "image"), frame=frame)

@@ -8,7 +8,7 @@ from pydantic.config import JsonDict, JsonValue
 from service.api.media_input import ImageMedia, Media, VideoMedia
 from service.api.media_schema import EXAMPLE_FILE
 from service.api.schemas import RequestPart, VideoRequest, Words
-from service.jobs.contract import Box, Fraction, Margins, Resize
+from service.jobs.contract import Box, Fraction, Margins, Resize, Seconds
 
 Boxes = Annotated[list[Box], Field(max_length=32)]
 RESIZE = "How an input of another shape becomes a frame: `cover` cuts, `contain` adds borders, `stretch` distorts."
@@ -27,10 +27,20 @@ def shown(needs: dict[str, dict[str, Any]], **example: Any) -> ConfigDict:
 
 
 class KeyframeInput(RequestPart):
-    """An image for one frame."""
+    """An image for one frame, which either its number or its time tells."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["frame"], "properties": {"frame": {"type": "integer"}, "time": {"type": "null"}}},
+                {"required": ["time"], "properties": {"time": {"type": "number"}, "frame": {"type": "null"}}},
+            ]
+        }
+    )
 
     image: ImageMedia
-    frame: int = Field(ge=-1, lt=10_000, description="Counted from 0; -1 is the last frame.")
+    frame: int | None = Field(None, ge=-1, lt=10_000, description="Counted from 0; -1 is the last frame.")
+    time: Seconds | None = Field(None, description="In seconds; the frame nearest to it is taken.")
 
 
 class ImageToVideoRequest(VideoRequest):

@@ -1,6 +1,7 @@
 """The options of `lumiere generate` that name files and regions, as fields and files of a request."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from service.cli.client import ServiceError
 
+MOMENT = re.compile(r"(?P<frame>-?\d+)|(?P<time>\d+\.?\d*|\.\d+)s")
 BOX = ("x", "y", "width", "height", "start", "end")
 MARGINS = ("left", "top", "right", "bottom")
 
@@ -31,7 +33,8 @@ def parts_of(
     """The form of a request.
 
     Args:
-        keyframes: `FRAME=PATH`. boxes: `X,Y,WIDTH,HEIGHT[,START,END]`. expand: `LEFT,TOP,RIGHT,BOTTOM`.
+        keyframes: `FRAME=PATH` or `SECONDSs=PATH`. boxes: `X,Y,WIDTH,HEIGHT[,START,END]`. expand:
+            `LEFT,TOP,RIGHT,BOTTOM`.
 
     Raises:
         ServiceError: an option is malformed, or a file is not there.
@@ -39,10 +42,14 @@ def parts_of(
     parts = Parts({name: text_of(value) for name, value in request.items()})
     parts.files.update({name: path for name, path in files.items() if path is not None})
     for number, keyframe in enumerate(keyframes):
-        frame, separator, path = keyframe.partition("=")
-        if not separator or not frame.lstrip("-").isdecimal():
-            raise ServiceError(f"--keyframe must be FRAME=PATH, such as 79=end.png, got {keyframe!r}")
-        parts.fields[f"keyframes[{number}][frame]"] = frame
+        when, _, path = keyframe.partition("=")
+        moment = MOMENT.fullmatch(when)
+        if not path or moment is None:
+            raise ServiceError(
+                "--keyframe must be FRAME=PATH or SECONDSs=PATH, such as 79=end.png or 2.5s=middle.png, "
+                f"got {keyframe!r}"
+            )
+        parts.fields[f"keyframes[{number}][{moment.lastgroup}]"] = moment[moment.lastgroup or 0]
         parts.files[f"keyframes[{number}][image]"] = Path(path)
     if boxes:
         rectangles = [dict(zip(BOX, numbers(box, "--box", (4, 6)), strict=False)) for box in boxes]

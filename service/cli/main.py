@@ -129,7 +129,9 @@ def generate(
     guidance_interval: Annotated[str | None, typer.Option(help="FIRST,LAST: the share of the steps guided.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="A diffusers scheduler of the model's list.")] = None,
     image: Annotated[Path | None, typer.Option(help="First frame, or what a cinemagraph shows.")] = None,
-    keyframe: Annotated[list[str] | None, typer.Option(help="FRAME=PATH, repeatable; -1 is the last frame.")] = None,
+    keyframe: Annotated[
+        list[str] | None, typer.Option(help="FRAME=PATH or SECONDSs=PATH, repeatable; frame -1 is the last.")
+    ] = None,
     video: Annotated[Path | None, typer.Option(help="Source of inpaint and stylize.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Image or video, white where pixels are made anew.")] = None,
     box: Annotated[list[str] | None, typer.Option(help="X,Y,WIDTH,HEIGHT[,START,END], repeatable.")] = None,

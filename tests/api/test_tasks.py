@@ -105,7 +105,7 @@ async def test_an_image_within_json(client: httpx.AsyncClient, bench: Bench, for
 async def test_keyframes_in_a_form(client: httpx.AsyncClient, bench: Bench) -> None:
     answer = await client.post(
         "/v1/image-to-video",
-        data={"prompt": "a ship", "keyframes[0][frame]": "8", "keyframes[1][frame]": "20", "resize": "contain"},
+        data={"prompt": "a ship", "keyframes[0][frame]": "8", "keyframes[1][time]": "1.25", "resize": "contain"},
         files={
             "keyframes[0][image]": picture(color="red"),
             "keyframes[1][image]": picture(color="blue"),
@@ -210,12 +210,19 @@ async def test_the_id_of_a_picture_names_no_video(client: httpx.AsyncClient) -> 
 
 LAST_TWICE = {"last_image": "IMAGE", "keyframes": [{"image": "IMAGE", "frame": 79}]}
 FIRST_TWICE = {"image": "IMAGE", "keyframes": [{"image": "IMAGE", "frame": 0}]}
+BOTH = {"keyframes": [{"image": "IMAGE", "frame": 3, "time": 0.5}]}
+LATER = {"num_frames": 16, "fps": 8, "keyframes": [{"image": "IMAGE", "time": 2.0}]}
+SAME_MOMENT = {"fps": 16, "keyframes": [{"image": "IMAGE", "time": 0.5}, {"image": "IMAGE", "frame": 8}]}
 LATE = {"num_frames": 16, "keyframes": [{"image": "IMAGE", "frame": 16}]}
 REFUSED: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "no image": ("image-to-video", {}, "image"),
     "two for one frame": ("image-to-video", FIRST_TWICE, "keyframes"),
     "two for the last": ("image-to-video", LAST_TWICE, "keyframes"),
     "frame behind the end": ("image-to-video", LATE, "keyframes.0.frame"),
+    "neither frame nor time": ("image-to-video", {"keyframes": [{"image": "IMAGE"}]}, "keyframes.0.frame"),
+    "frame and time": ("image-to-video", BOTH, "keyframes.0.time"),
+    "time behind the end": ("image-to-video", LATER, "keyframes.0.time"),
+    "one frame, once by its time": ("image-to-video", SAME_MOMENT, "keyframes"),
     "frame as text": ("image-to-video", {"keyframes": [{"image": "IMAGE", "frame": "3"}]}, "keyframes.0.frame"),
     "unknown field": ("image-to-video", {"image": "IMAGE", "strenght": 1}, "strenght"),
     "unknown field below": ("image-to-video", {"image": {"url": "IMAGE", "file": "/etc/passwd"}}, "image.file"),
@@ -253,6 +260,7 @@ STATUS = {
     **dict.fromkeys(("unknown file", "malformed file id", "unknown video"), NOT_FOUND),
     **dict.fromkeys(("two for one frame", "two for the last", "frame behind the end", "box behind the end"), CONFLICT),
     **dict.fromkeys(("box that ends before", "margins of all"), CONFLICT),
+    **dict.fromkeys(("frame and time", "time behind the end", "one frame, once by its time"), CONFLICT),
 }
 """Of the others it is 422."""
 

@@ -144,6 +144,11 @@ class TestKnown:
         assert np.array_equal(known.pixels[0], first)
         assert np.array_equal(known.pixels[4], last)
 
+    def test_a_moment_is_the_nearest_frame(self):
+        image = noise(2, 2, 3)
+
+        assert [Keyframe.at(image, seconds, 16).frame for seconds in (0, 0.03, 0.04, 2.5)] == [0, 0, 1, 40]
+
     @pytest.mark.parametrize(
         ("frames", "message"),
         [([5], r"keyframes\.0\.frame must be below num_frames"), ([4, -1], "twice"), ([], "at least")],

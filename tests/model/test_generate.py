@@ -45,6 +45,7 @@ def media(tmp_path):
 
 @pytest.mark.parametrize(("words", "frames"), [
     ("image-to-video --image {0}/photo.png --keyframe -1={0}/photo.png", 6),
+    ("image-to-video --keyframe 0.25s={0}/photo.png", 6),
     ("inpaint --video {0}/film.mp4 --mask {0}/mask.png --box 0,0,0.5,0.5,0.2,0.5 --feather 0.1", 6),
     ("inpaint --video {0}/film.mp4 --expand 0.25,0,0.25,0 --num-frames 80", 10),
     ("cinemagraph --image {0}/photo.png --box 0.25,0.25,0.5,0.5 --loop --resize contain", 6),
@@ -72,6 +73,8 @@ def test_every_task_takes_its_files(tiny_folder, tmp_path, media, words, frames)
     ("stylize", "video is missing"),
     ("stylize --style oil", "style must be one of"),
     ("image-to-video --keyframe end.png", "keyframe must be FRAME=PATH"),
+    ("image-to-video --keyframe 1.2.3s=end.png", "keyframe must be FRAME=PATH or SECONDSs=PATH"),
+    ("image-to-video --keyframe 0.8s={0}/photo.png --fps 8 --num-frames 6", "keyframes.0.frame must be below"),
     ("inpaint --video {0}/film.mp4 --box 1,2", "box must be 4 or 6 numbers"),
     ("inpaint --video {0}/photo.png --box 0,0,1,1", "photo.png"),
     ("image-to-video --image {0}/none.png", "none.png"),

@@ -22,14 +22,15 @@ def test_options_become_fields_and_files(tmp_path: Path) -> None:
     parts = parts_of(
         {"prompt": "[a] ball", "loop": True, "seed": 7},
         files={"video": film, "mask": None},
-        keyframes=[f"-1={end}"],
+        keyframes=[f"-1={end}", f"2.5s={film}"],
         boxes=["0,0,0.5,1", "0,0,1,1,0.5,2"],
         expand="0.1,0,0.1,0",
     )
 
-    assert parts.files == {"video": film, "keyframes[0][image]": end}
+    assert parts.files == {"video": film, "keyframes[0][image]": end, "keyframes[1][image]": film}
     assert (parts.fields["prompt"], parts.fields["loop"], parts.fields["seed"]) == ("[a] ball", "true", "7")
     assert parts.fields["keyframes[0][frame]"] == "-1"
+    assert parts.fields["keyframes[1][time]"] == "2.5"
     assert json.loads(parts.fields["boxes"])[1] == {"x": 0, "y": 0, "width": 1, "height": 1, "start": 0.5, "end": 2}
     assert json.loads(parts.fields["expand"]) == {"left": 0.1, "top": 0, "right": 0.1, "bottom": 0}
 
@@ -40,6 +41,7 @@ def test_options_become_fields_and_files(tmp_path: Path) -> None:
         ({"files": {"image": Path("/nowhere/cat.png")}}, "/nowhere/cat.png"),
         ({"files": {}, "keyframes": ["cat.png"]}, "--keyframe"),
         ({"files": {}, "keyframes": ["first=cat.png"]}, "--keyframe"),
+        ({"files": {}, "keyframes": ["-1s=cat.png"]}, "--keyframe"),
         ({"files": {}, "boxes": ["0,0,1"]}, "--box"),
         ({"files": {}, "boxes": ["0,0,1,b"]}, "--box"),
         ({"files": {}, "expand": "0.1"}, "--expand"),
