@@ -59,12 +59,12 @@ def train_judge(
     def loss_of(step: int) -> Tensor:
         seed, generator = config.seed * 1_000_003 + step, Generator().manual_seed(step)
         stills, scenes = rendered_stills(config.frame_batch, seed)
+        clips, filmed = rendered_clips(config.clip_batch, seed) if step >= config.frame_steps else (None, None)
         with mixed_precision("cpu"):
             seen = judge.frame_features(disturbed(stills, generator).squeeze(2))
             told = attribute_losses(judge.frame_answers(seen[:, None]), scenes)
-            if step < config.frame_steps:
+            if clips is None or filmed is None:
                 return told
-            clips, filmed = rendered_clips(config.clip_batch, seed)
             return told + attribute_losses(judge(disturbed(clips, generator)), filmed)
 
     schedule = Schedule(config.frame_steps + config.clip_steps, config.learning_rate)
