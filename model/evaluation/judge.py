@@ -100,8 +100,8 @@ class Judge(nn.Module):
 
 
 def save_judge(judge: Judge, path: Path) -> None:
-    """The weights, and the classes that they tell apart."""
-    tensors = {name: value.contiguous() for name, value in judge.state_dict().items()}
+    """The weights, in half precision, and the classes that they tell apart."""
+    tensors = {name: value.half().contiguous() for name, value in judge.state_dict().items()}
     save_file(tensors, path, {"classes": json.dumps(ATTRIBUTES)})
 
 

@@ -1,4 +1,4 @@
-"""How the judge is taught: on single frames first, which are many and cheap, then on clips as well. All are softened
+"""How the judge is taught: on single frames first, which are many and cheap, then on clips. All are softened
 and made noisy at random, so that a softer generator is judged by what it shows.
 """
 
@@ -34,11 +34,11 @@ PLAIN_SHARE, PAIR_SHARE, CAMERA_SHARE = 0.6, 0.3, 0.3
 
 @dataclass(frozen=True)
 class JudgeTraining:
-    """`frame_steps` on single frames of `frame_batch` scenes, then `clip_steps` on as many and `clip_batch` clips."""
+    """`frame_steps` on single frames of `frame_batch` scenes, then `clip_steps` on `clip_batch` clips."""
 
     frame_steps: int = 3500
     frame_batch: int = 64
-    clip_steps: int = 700
+    clip_steps: int = 1600
     clip_batch: int = 16
     learning_rate: float = 2e-3
     seed: int = 77
@@ -53,22 +53,32 @@ def train_judge(
     """
     torch.manual_seed(config.seed)
     judge = Judge()
-    if start_from is not None:
+    knows_frames = path.with_suffix(".frames")
+    if knows_frames.exists():
+        take_over(judge, knows_frames)
+    elif start_from is not None:
         take_over(judge, start_from)
 
-    def loss_of(step: int) -> Tensor:
-        seed, generator = config.seed * 1_000_003 + step, Generator().manual_seed(step)
-        stills, scenes = rendered_stills(config.frame_batch, seed)
-        clips, filmed = rendered_clips(config.clip_batch, seed) if step >= config.frame_steps else (None, None)
+    def loss_of_frames(step: int) -> Tensor:
+        stills, scenes = rendered_stills(config.frame_batch, config.seed * 1_000_003 + step)
+        stills = disturbed(stills, Generator().manual_seed(step))
         with mixed_precision("cpu"):
-            seen = judge.frame_features(disturbed(stills, generator).squeeze(2))
-            told = attribute_losses(judge.frame_answers(seen[:, None]), scenes)
-            if clips is None or filmed is None:
-                return told
-            return told + attribute_losses(judge(disturbed(clips, generator)), filmed)
+            seen = judge.frame_features(stills.squeeze(2))
+            return attribute_losses(judge.frame_answers(seen[:, None]), scenes)
 
-    schedule = Schedule(config.frame_steps + config.clip_steps, config.learning_rate)
-    learn(judge, schedule, loss_of, path.with_suffix(".checkpoint"))
+    def loss_of_clips(step: int) -> Tensor:
+        seed = config.seed * 1_000_003 + config.frame_steps + step
+        clips, scenes = rendered_clips(config.clip_batch, seed)
+        clips = disturbed(clips, Generator().manual_seed(seed))
+        with mixed_precision("cpu"):
+            return attribute_losses(judge(clips), scenes)
+
+    checkpoint = path.with_suffix(".checkpoint")
+    if not knows_frames.exists():
+        learn(judge, Schedule(config.frame_steps, config.learning_rate), loss_of_frames, checkpoint)
+        save_judge(judge, knows_frames)
+    learn(judge, Schedule(config.clip_steps, config.learning_rate), loss_of_clips, checkpoint)
+    knows_frames.unlink()
     save_judge(judge, path)
     return judge_accuracy(judge.eval(), clips, seed=config.seed + 5_000_011)
 
