@@ -1,11 +1,12 @@
-"""Contact sheets of every task for the pages, drawn by a model: what is given and what comes of it, row by row.
+"""Contact sheets for the pages, drawn by a model: what it makes of prompts and in its styles, and of every task what is
+given and what comes of it, row by row.
 
     python -m benchmarks.task_sheets                                # into docs/images/tasks, minutes on a CPU
     python -m benchmarks.task_sheets --tasks inpaint --out runs/sheets --steps 4 --frames 16
     python -m benchmarks.task_sheets --tasks learned-style          # learns styles from one picture each, minutes more
 
 Sources are scenes of the world that no training saw. Where something is made anew its source is shown grey. The PNGs
-have as many colours as fit into 300 kB.
+have as many colours as fit into 400 kB, rare ones among them.
 """
 
 import argparse
@@ -29,9 +30,9 @@ from model.training.scenes.render import frame_times, render
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "model" / "weights" / "lumiere-mini"
-SHOWN = 160
+SHOWN = 128
 """Pixels along a side of a frame on a sheet."""
-LARGEST = 300_000
+LARGEST = 400_000
 """Bytes of a PNG."""
 DRAWN = 128
 """Pixels at which scenes are drawn, which takes long beyond; they are enlarged from there."""
@@ -45,6 +46,16 @@ LEARNED_PROMPTS = (
     "a pink heart on the beach",
     "an orange butterfly in the desert",
     "a white boat at sea",
+)
+OVERVIEW_PROMPTS = (
+    "a red car driving on a mountain road",
+    "a knight riding through the countryside",
+    "a white boat sailing left on a lake",
+    "a purple butterfly orbiting in a forest",
+    "a red ball above a blue cube on the beach",
+    "a yellow balloon rising over a volcano",
+    "a pink heart bouncing on the beach",
+    "an orange star falling in the night sky",
 )
 SHORT = 16
 """Frames of a clip of which one is shown."""
@@ -80,14 +91,27 @@ class Studio:
         """The first frame of `picture`, and nothing beside it."""
         return np.concatenate([picture[:1], np.full_like(picture[:1], 255).repeat(self.frames - 1, axis=0)])
 
+    def made_of(self, prompt: str, **style: Any) -> Frames:
+        return self.pipeline.text_to_video(prompt, num_frames=self.frames, **style, **self.options).frames
+
+    def overview(self) -> list[Row]:
+        return [Row(prompt, self.made_of(prompt)) for prompt in OVERVIEW_PROMPTS]
+
+    def styles(self) -> list[Row]:
+        """The same prompts and seed plain, and in each shipped style at full strength."""
+        prompts = ("a red car driving on a mountain road", "a pink heart bouncing on the beach")
+        rows = [Row(f"plain: {prompt}", self.made_of(prompt)) for prompt in prompts]
+        for style in self.pipeline.styles:
+            rows += [Row(f"{style}: {prompt}", self.made_of(prompt, style=style)) for prompt in prompts]
+        return rows
+
     def text_to_video(self) -> list[Row]:
         prompts = (
             "a red car driving on a mountain road",
             "a pink heart bouncing on the beach",
             "a yellow cube flying in circles by the sea",
         )
-        make = self.pipeline.text_to_video
-        return [Row(prompt, make(prompt, num_frames=self.frames, **self.options).frames) for prompt in prompts]
+        return [Row(prompt, self.made_of(prompt)) for prompt in prompts]
 
     def image_to_video(self) -> list[Row]:
         rows = []
@@ -156,6 +180,8 @@ def blank(height: int, width: int) -> Frames:
 
 
 TASKS: dict[str, Callable[[Studio], list[Row]]] = {
+    "overview": Studio.overview,
+    "styles": Studio.styles,
     "text-to-video": Studio.text_to_video,
     "image-to-video": Studio.image_to_video,
     "inpaint": Studio.inpaint,
@@ -174,7 +200,10 @@ def small_png(picture: Image.Image) -> bytes:
     colours = 256
     while True:
         file = BytesIO()
-        picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        reduced = picture.convert("RGB").quantize(
+            colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
+        )
+        reduced.save(file, "PNG", optimize=True)
         if file.tell() <= LARGEST or colours <= 16:
             return file.getvalue()
         colours //= 2
