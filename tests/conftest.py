@@ -21,6 +21,19 @@ def no_settings_from_outside() -> None:
         del os.environ[name]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def in_float32() -> Iterator[None]:
+    """Processors that compute in bfloat16 would have every model here in it, and pixels equal to fewer digits than the
+    tests compare. Processes that the tests start are in what their processor is quick at.
+    """
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+            patch.setattr(torch.cpu, name, lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The top folder of the project."""

@@ -135,7 +135,12 @@ def test_card(folder):
     assert read_card(folder) == {}
 
 
-def test_precision_is_one_the_device_computes_in():
-    expected = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+@pytest.mark.parametrize(
+    ("tiles", "vectors", "expected"),
+    [(True, False, torch.bfloat16), (False, True, torch.bfloat16), (False, False, torch.float32)],
+)
+def test_precision_is_one_the_device_computes_in(monkeypatch, tiles, vectors, expected):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
 
-    assert default_dtype("cpu") == (torch.bfloat16 if expected else torch.float32)
+    assert default_dtype("cpu") == expected
