@@ -68,7 +68,6 @@ class Session:
             lr=schedule.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=schedule.weight_decay,
-            fused=True,
         )
         self.average = Averaged(parameters, schedule.ema_decay)
         self.step = 0
