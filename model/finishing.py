@@ -13,6 +13,7 @@ from torch import Tensor
 from model.clip import Clip, joined
 from model.conditioning import Known, chunks, keep, on_grid
 from model.denoising import Condition
+from model.kept_detail import keep_detail
 from model.latents import LatentSpace
 from model.looping import cut_open
 from model.options import NOTHING, Drawn, Given, Options
@@ -42,6 +43,9 @@ class Finishing(LatentSpace):
             if enlarging:
                 large = self.enlarged(low, drawn.positive, drawn.negative, options, given.known)
                 frames = joined(large, num_frames, height, width)
+            told = given.told or given.known
+            if enlarging and told is not None:
+                keep_detail(frames, low, told)
             if given.known is not None:
                 frames = keep(frames, given.known)
             if given.loop and (given.known is None or (given.known.share == given.known.share[0]).all()):

@@ -18,21 +18,42 @@ from model.clip import FRAMES_AT_ONCE
 from model.conditioning import Frames, Known, chunks, on_grid
 from model.folding import fold, unfold
 
+HINTED = 0.5
+"""M where C is of another moment."""
+
 
 class KnownLatents:
     """Known pixels on the network's grid. values: latents, 0 where unknown. mask: bool of the same shape.
 
-    channels: C and M as a network with known input reads them, (b, `known_channels`, t, h, w).
+    channels: C and M as a network with known input reads them, (b, `known_channels`, t, h, w). Where a place is not
+    known but was or will be, C is what it shows at the nearest moment, and M is one half: so image-to-video networks
+    are given their picture beside every frame (Blattmann et al. 2023, "Stable Video Diffusion", appendix D). Without
+    that a picture has to find its way through time within the network, which keeps little of it.
     """
 
     def __init__(self, values: Tensor, cells: Tensor, patch: int) -> None:
-        folded = fold(cells, patch)
-        self.mask = fold(repeat(cells, "b 1 t h w -> b c t h w", c=values.shape[1] // patch**2), patch) == 1
+        colours = values.shape[1] // patch**2
+        known = fold(cells, patch) == 1
+        self.mask = fold(repeat(cells, "b 1 t h w -> b c t h w", c=colours), patch) == 1
         self.values = values * self.mask
-        self.channels = torch.cat([self.values, folded], dim=1)
+        nearest, hinted = nearest_known(known)
+        hints = self.values.gather(2, repeat(nearest, "b p t h w -> b (c p) t h w", c=colours))
+        self.channels = torch.cat([hints, known + HINTED * (hinted & ~known)], dim=1)
 
     def keep(self, x0: Tensor) -> Tensor:
         return torch.where(self.mask, self.values, x0)
+
+
+def nearest_known(known: Tensor) -> tuple[Tensor, Tensor]:
+    """For each of `known`, bool (b, p, t, h, w), the frame nearest in time, the earlier of two, in which its place is
+    known, and whether there is one.
+    """
+    frames = known.shape[2]
+    moment = torch.arange(frames, device=known.device).view(-1, 1, 1)
+    earlier = torch.where(known, moment, -frames).cummax(dim=2).values
+    later = torch.where(known, moment, 2 * frames).flip(2).cummin(dim=2).values.flip(2)
+    nearest = torch.where(moment - earlier <= later - moment, earlier, later)
+    return nearest.clamp(0, frames - 1), (earlier >= 0) | (later < frames)
 
 
 class LatentSpace:

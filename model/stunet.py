@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from model.inflation import (
     ClipContext,
+    KnownCopy,
     KnownInput,
     MotionEmbedding,
     TemporalAttentionBlock,
@@ -41,7 +42,10 @@ from model.space_time_blocks import (
     SpaceTimeUpBlock,
 )
 
-__all__ = ["ModelMixin", "STUNet"]
+__all__ = ["KNOWN_LAYERS", "ModelMixin", "STUNet"]
+
+KNOWN_LAYERS = ("temporal_embedding_known.", "temporal_embedding_copy.")
+"""What the names of the weights begin with that read what is known of a clip."""
 
 
 def with_arguments_of(parent: Callable) -> Callable[[Callable], Callable]:
@@ -80,7 +84,9 @@ class STUNet(UNet2DConditionModel):
     temporal_places: our addition, off as in the paper: temporal blocks are told where in the frame they look. A path
         across the frame is a matter of place and time; a small image model's features hardly tell places apart.
     known_channels: channels that follow those of the noisy clip in the input and tell what is known of it (section
-    4.2).
+        4.2).
+    known_copy: our addition, off as in the paper, for networks that predict the clean sample: how much of what is known
+        of a place is copied is part of what they predict.
     """
 
     _no_split_modules = ["BasicTransformerBlock", "ResnetBlock2D", "TemporalConvBlock", "TemporalAttentionBlock"]  # noqa: RUF012
@@ -100,6 +106,7 @@ class STUNet(UNet2DConditionModel):
         temporal_conditioning: bool = False,
         temporal_places: bool = False,
         known_channels: int = 0,
+        known_copy: bool = False,
         **image_arguments: Any,
     ) -> None:
         super().__init__(**image_arguments)
@@ -124,6 +131,8 @@ class STUNet(UNet2DConditionModel):
 
         if known_channels:
             self.temporal_embedding_known = KnownInput(known_channels, widths[0])
+        if known_copy:
+            self.temporal_embedding_copy = KnownCopy(widths[0], config.out_channels)
 
         def temporal_block(level: int) -> nn.Module:
             width, spacing = widths[level], math.prod(factors[:level])
@@ -181,14 +190,16 @@ class STUNet(UNet2DConditionModel):
                 module.reset_to_identity()
         return in_channels_last(model).train(unet.training)
 
-    def with_known_input(self, channels: int) -> Self:
-        """This network with `channels` known channels, which it does not heed yet. All other weights are shared."""
+    def with_known_input(self, channels: int, copy: bool = False) -> Self:
+        """This network with `channels` known channels, which it does not heed yet, or as it has learned already, and
+        with `known_copy` or without. All other weights are shared.
+        """
         config = {key: value for key, value in self.config.items() if not key.startswith("_")}
         with torch.device("meta"):
-            model = type(self).from_config({**config, "known_channels": channels})
+            model = type(self).from_config({**config, "known_channels": channels, "known_copy": copy})
         missing, _ = model.load_state_dict(self.state_dict(), strict=False, assign=True)
-        if missing:
-            added = model.temporal_embedding_known.to_empty(device=self.device).to(self.dtype)
+        for name in sorted({key.partition(".")[0] for key in missing}):
+            added = getattr(model, name).to_empty(device=self.device).to(self.dtype)
             added.reset_to_identity()
         return in_channels_last(model).train(self.training)
 
@@ -322,7 +333,8 @@ class STUNet(UNet2DConditionModel):
         x = rearrange(sample, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
         x = self.conv_in(x)  # (b t) c0 h w
         if known.shape[1]:
-            x = x + self.temporal_embedding_known(rearrange(known, "b c t h w -> (b t) c h w"))
+            known = rearrange(known, "b c t h w -> (b t) c h w")
+            x = x + self.temporal_embedding_known(known)
         skips = [x]
         for block in self.down_blocks:
             x, of_level = block(x, cond)  # (b t/2) c1 h/2 w/2 and so on
@@ -335,6 +347,8 @@ class STUNet(UNet2DConditionModel):
             x = block(x, of_level, cond, finer.shape[0] // videos, tuple(finer.shape[2:]) if forced_size else None)
         if self.conv_norm_out is not None:
             x = self.conv_act(self.conv_norm_out(x))
-        x = self.conv_out(x)  # (b t) c' h w
+        features, x = x, self.conv_out(x)  # (b t) c' h w
+        if known.shape[1] and self.config.known_copy:
+            x = self.temporal_embedding_copy(features, x, known)
         prediction = rearrange(x, "(b t) c h w -> b c t h w", b=videos).contiguous()
         return UNet2DConditionOutput(sample=prediction) if return_dict else (prediction,)

@@ -15,7 +15,7 @@ from model.conditioning import Keyframe
 from model.evaluation.finder import found
 from model.evaluation.judge import agreement
 from model.evaluation.judge_training import can_be_told
-from model.evaluation.measures import first_step_ratio, psnr, seam_ratio
+from model.evaluation.measures import first_step_ratio, psnr, seam_ratio, still_psnr
 from model.evaluation.prompts import core_names, drawn_prompts, sentence
 from model.evaluation.rendered import empty_settings, rendered_clips, rendered_cover, scenes_of, to_tensor
 from model.evaluation.section import Bench, Row, Section, mean
@@ -40,8 +40,10 @@ def image_to_video(bench: Bench) -> Section:
     shown, world = agreement(said, bench.shown(clips)), agreement(said, bench.shown(rendered))
     steps = [mean(first_step_ratio(clip) for clip in some) for some in (clips, rendered)]
     first = [psnr(clip[0], given[0]) for clip, given in zip(clips, rendered, strict=True)]
+    still = [still_psnr(clip, given) for clip, given in zip(clips, rendered, strict=True)]
     rows = [
         Row("first frame against the given one (99: exact)", mean(first), None, len(clips), "dB"),
+        Row("what stands still, against the given frame", float(np.nanmean(still)), None, len(clips), "dB"),
         Row.both("step away from the first frame, in median steps", steps, len(clips)),
         *(Row(f"{name} as said", share, world[name], len(clips), "share") for name, share in shown.items()),
     ]

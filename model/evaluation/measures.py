@@ -1,6 +1,7 @@
 """Measurements of a clip that need no network: colour of what moves, its track, flicker, smoothness and seams."""
 
 import colorsys
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,10 @@ EXACT_DB = 99.0
 """Stands for the infinite PSNR of equal pixels."""
 
 
+STILL = 8
+"""Levels, of 255, up to which a pixel is the same."""
+
+
 def psnr(frames: NDArray[np.uint8], given: NDArray[np.uint8]) -> float:
     """Decibels, at most EXACT_DB, of pixels against others of the same shape."""
     error = np.square(frames.astype(np.float64) - given).mean()
@@ -72,6 +77,13 @@ def first_step_ratio(frames: Frames) -> float:
     """The step from the first frame to the second, in median steps: far above 1, the video leaves a given image."""
     steps = np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3))
     return float(steps[0] / max(float(np.median(steps)), 1e-6))
+
+
+def still_psnr(frames: Frames, true: Frames) -> float:
+    """PSNR against the true clip where and when that shows what its first frame did; the first frame does not count.
+    Nan if it never does."""
+    still = (np.abs(true.astype(np.int16) - true[:1]).max(-1) <= STILL)[1:]
+    return psnr(frames[1:][still], true[1:][still]) if still.any() else math.nan
 
 
 def moving_mask(frames: Frames) -> NDArray[np.bool_]:

@@ -32,6 +32,7 @@ from model.finetune.tracking import JsonLines
 from model.finetune.videos import DataError, find_videos, fingerprint
 from model.finetune.windows import has_room, measure
 from model.pipeline import LumierePipeline
+from model.stunet import KNOWN_LAYERS
 from model.text import encode_text
 from model.training.session import Schedule, Session
 from model.video_io import exact_fps, write_mp4
@@ -113,8 +114,9 @@ def train(settings: Settings) -> Path:
     refuse_another_run(settings, clips)
 
     unet = pipeline.unet.freeze_spatial()
-    if unet.config.known_channels:  # whole clips are shown, so nothing teaches the layer that reads known parts
-        unet.temporal_embedding_known.requires_grad_(False)
+    for name, parameter in unet.named_parameters():
+        if name.startswith(KNOWN_LAYERS):  # whole clips are shown, so nothing teaches the layers that read known parts
+            parameter.requires_grad_(False)
     if settings.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     parameters = {name: value for name, value in unet.named_parameters() if value.requires_grad}

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from model.folding import fold
 from model.latents import KnownLatents
-from model.stunet import STUNet
+from model.stunet import KNOWN_LAYERS, STUNet
 from model.training.batches import Batch, BatchConfig, batch_loader
 from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
 from model.training.image_model import PATCH
@@ -27,35 +28,39 @@ from model.training.video_model import Phase
 
 KNOWN_WEIGHT = 0.1
 """What a known pixel weighs in the loss: copying is easy, and sampling puts it back anyway."""
+KNOWN_PACE = 4.0
+"""How much faster than the others those layers learn that read what is known."""
 
 
 @dataclass(frozen=True)
 class ConditionedConfig:
     shares: dict[str, float] = field(
         default_factory=lambda: {
-            "none": 0.35,
-            "first frame": 0.2,
-            "keyframes": 0.1,
+            "none": 0.3,
+            "first frame": 0.3,
+            "keyframes": 0.08,
             "box": 0.1,
             "tube": 0.1,
-            "half-plane": 0.08,
-            "cinemagraph": 0.07,
+            "half-plane": 0.06,
+            "cinemagraph": 0.06,
         }
     )
-    shifts: tuple[float, ...] = (25.0, 25.0, 25.0, 4.0)
+    foreign_share: float = 0.3
+    """Of the clips of which something is known."""
+    shifts: tuple[float, ...] = (25.0, 25.0, 8.0, 2.0)
     """With 80 frames paths are seen in the noise up to t = 0.99, so that is where they are decided; at lower levels,
-    where refinement works, frames still have to agree on what they show."""
+    where refinement works, frames still have to agree on what they show and with what is known."""
     phases: tuple[Phase, ...] = field(
         default_factory=lambda: (
             Phase(
                 "sparse",
                 BatchConfig(scenes=8, frames=16, stride=5, seed=4),
-                Schedule(steps=900, learning_rate=8e-4, warmup=50, ema_decay=0.99),
+                Schedule(steps=3300, learning_rate=1e-3, warmup=50, ema_decay=0.99),
             ),
             Phase(
                 "full",
                 BatchConfig(scenes=2, frames=80, seed=5),
-                Schedule(steps=1200, learning_rate=6e-4, warmup=20, ema_decay=0.995),
+                Schedule(steps=1600, learning_rate=6e-4, warmup=20, ema_decay=0.995),
             ),
         )
     )
@@ -135,15 +140,34 @@ CONDITIONS: dict[str, Callable[[tuple[int, int, int], random.Random], Tensor]] =
 """(frames, rows, columns) -> mask, 1 where pixels are known."""
 
 
-def draw_conditions(pixels: Tensor, shares: dict[str, float], rng: random.Random) -> tuple[Tensor, Tensor]:
+def foreign(clip: Tensor, rng: random.Random) -> Tensor:
+    """The clip (3, t, h, w) as of another world: its colours mixed, a texture that stands still laid over it.
+
+    What is given may be a photograph, of which the network knows nothing: it has to learn to take it over.
+    """
+    generator = torch.Generator().manual_seed(rng.getrandbits(32))
+    mixing = torch.linalg.qr(torch.randn(3, 3, generator=generator)).Q.to(clip)
+    side = rng.choice((3, 6, 12, 24))
+    texture = torch.randn(1, 3, side, side, generator=generator).to(clip)
+    texture = F.interpolate(texture, clip.shape[-2:], mode="bicubic").transpose(0, 1)
+    share = rng.uniform(0.2, 0.8)
+    return ((1 - share) * torch.einsum("d c, c t h w -> d t h w", mixing, clip) + share * texture).clamp(-1, 1)
+
+
+def draw_conditions(
+    pixels: Tensor, shares: dict[str, float], rng: random.Random, foreign_share: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Clips (n, 3, t, h, w) -> the clips to be made, and what is known of them (n, 1, t, h, w).
 
-    They differ for cinemagraphs, where all but the region stands still as in the first frame.
+    They differ for cinemagraphs, where all but the region stands still as in the first frame, and for a
+    `foreign_share` of those of which something is known.
     """
     clips, masks = [], []
     for clip in pixels:
         (kind,) = rng.choices(list(shares), list(shares.values()))
         mask = CONDITIONS[kind]((clip.shape[1], clip.shape[2], clip.shape[3]), rng).to(clip)
+        if mask.any() and rng.random() < foreign_share:
+            clip = foreign(clip, rng)
         clips.append(torch.where(mask == 1, clip[:, :1], clip) if kind == "cinemagraph" else clip)
         masks.append(mask[None])
     return torch.stack(clips), torch.stack(masks)
@@ -175,16 +199,19 @@ def train_conditioned_model(
     if start_from is not None:
         trained = on_image_layers(trained, folder)
     channels = trained.config.in_channels + PATCH**2
-    unet = trained.with_known_input(channels).freeze_spatial().to(device)
+    unet = trained.with_known_input(channels, copy=True).freeze_spatial().to(device)
     parameters = {name: value for name, value in unet.named_parameters() if "temporal_" in name}
+    paces = {name: KNOWN_PACE for name in parameters if name.startswith(KNOWN_LAYERS)}
     for phase in config.phases:
-        session = Session(folder / f"stage3-{phase.name}", parameters, phase.schedule)
+        session = Session(folder / f"stage3-{phase.name}", parameters, phase.schedule, paces)
         session.resume()
 
         def loss_of(batch: Batch, step: int, phase: Phase = phase) -> Tensor:
             seed = phase.data.seed * 7919 + step
             generator = torch.Generator().manual_seed(seed)
-            pixels, masks = draw_conditions(batch.pixels.to(device), config.shares, random.Random(seed))
+            pixels, masks = draw_conditions(
+                batch.pixels.to(device), config.shares, random.Random(seed), config.foreign_share
+            )
             clean = fold(pixels, PATCH)
             known = KnownLatents(clean, masks, PATCH)
             salience = fold(batch.salience.expand_as(batch.pixels), PATCH).to(device)

@@ -3,9 +3,10 @@ progress bar."""
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -59,12 +60,24 @@ class Averaged:
 
 
 class Session:
-    """One stage's state: parameters in training, optimizer, average and step, saved as safetensors below `folder`."""
+    """One stage's state: parameters in training, optimizer, average and step, saved as safetensors below `folder`.
 
-    def __init__(self, folder: Path, parameters: dict[str, nn.Parameter], schedule: Schedule) -> None:
+    paces: what the learning rate of a parameter is multiplied by, 1 where it is not named.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        parameters: dict[str, nn.Parameter],
+        schedule: Schedule,
+        paces: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self.folder, self.parameters, self.schedule = folder, parameters, schedule
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, value in parameters.items():
+            groups.setdefault(paces.get(name, 1.0), []).append(value)
         self.optimizer = torch.optim.AdamW(
-            list(parameters.values()),
+            [{"params": values, "pace": pace} for pace, values in groups.items()],
             lr=schedule.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=schedule.weight_decay,
@@ -147,7 +160,7 @@ class Session:
 
     def _update(self, loss: Tensor) -> Tensor:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.step)
+            group["lr"] = group["pace"] * self.schedule.rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.parameters.values()), self.schedule.clip_norm)

@@ -35,7 +35,7 @@ class StyleConfig:
     data: BatchConfig = field(default_factory=lambda: BatchConfig(scenes=32, frames=1, stills=True, seed=5))
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
-            steps=80, learning_rate=2e-3, warmup=10, ema_decay=0.95, save_every=40, sample_every=80
+            steps=240, learning_rate=2e-3, warmup=10, ema_decay=0.97, save_every=40, sample_every=80
         )
     )
 

@@ -1,4 +1,4 @@
-"""What a sentence leaves unsaid is what is usual: "a knight" is a white one, "a car" a red one.
+"""What a sentence leaves unsaid is what is usual: "a knight" is a blue one, "a car" a red one.
 
 A network that has to draw a colour it was not told draws the mean of all, another guess in each frame. So captions
 leave a colour open where it is the usual one alone (`model.training.scenes.captions`), and a text encoder that was

@@ -12,6 +12,7 @@ from model.evaluation.measures import (
     psnr,
     seam_ratio,
     smoothness,
+    still_psnr,
     track,
 )
 from model.training.scenes.attributes import scenes_from_names
@@ -88,3 +89,20 @@ def test_the_first_step_of_a_video_that_leaves_its_image() -> None:
 
     assert first_step_ratio(steady) == 1
     assert first_step_ratio(leaving) == 31
+
+
+class TestStillPsnr:
+    def test_only_what_stands_still_counts_and_the_first_frame_does_not(self):
+        true = np.full((4, 8, 8, 3), 100, np.uint8)
+        true[1:, :4] = 200  # moves
+        clip = true.copy()
+        clip[:, :4] = 0
+        clip[0] = 0
+        clip[1:, 4:] = 110
+
+        assert still_psnr(clip, true) == pytest.approx(20 * np.log10(255 / 10))
+
+    def test_a_clip_in_which_nothing_stays_has_none(self):
+        true = np.stack([np.full((8, 8, 3), level, np.uint8) for level in (0, 100, 200)])
+
+        assert np.isnan(still_psnr(true, true))

@@ -359,6 +359,22 @@ class TestKnownAtEveryStep:
         assert np.array_equal(heeded[0], first)
         assert np.array_equal(pipeline.text_to_video(PROMPT, num_frames=4, **SMALL).frames, plain)
 
+    def test_a_network_that_copies_shows_what_is_known_of_a_place_and_draws_where_nothing_is(self, pipeline):
+        copying = pipeline.unet.with_known_input(64, copy=True)
+        drawn, hints = torch.randn(2, 1, 48, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        mask = torch.zeros(1, 16, 3, 8, 8)
+        mask[:, :, :, :4] = 0.5
+        told = {"timestep": torch.tensor([500.0]), "encoder_hidden_states": torch.zeros(1, 4, 32)}
+        before = copying(torch.cat([drawn, hints, mask], dim=1), **told).sample
+
+        with torch.no_grad():
+            copying.temporal_embedding_copy.bias.fill_(30.0)
+        after = copying(torch.cat([drawn, hints, mask], dim=1), **told).sample
+
+        torch.testing.assert_close(after[..., :4, :], hints[..., :4, :])
+        assert torch.equal(after[..., 4:, :], before[..., 4:, :])
+        assert torch.equal(copying(drawn, **told).sample, pipeline.unet(drawn, **told).sample)
+
     def test_the_wider_network_is_saved_and_loaded(self, pipeline, tmp_path):
         wide = pipeline.unet.with_known_input(64)
         wide.save_pretrained(tmp_path)

@@ -15,6 +15,7 @@ from model.training.conditioned import (
     CONDITIONS,
     ConditionedConfig,
     draw_conditions,
+    foreign,
     train_conditioned_model,
 )
 from model.training.session import Schedule
@@ -80,6 +81,32 @@ def test_a_cinemagraph_stands_still_where_it_is_known():
     assert torch.equal(clips[~where], pixels[~where])
 
 
+def test_a_foreign_clip_moves_where_its_own_does_under_a_texture_that_stands_still():
+    clip = torch.zeros(3, 4, 32, 32)
+    clip[:, 1:, 8:16, 8:16] = 0.5
+
+    made = foreign(clip, random.Random(3))
+
+    moves = (made[:, 1:] != made[:, :1]).any(0).any(0)
+    assert moves[8:16, 8:16].float().mean() > 0.9
+    assert not moves[16:].any()
+    assert made.min() >= -1
+    assert made.max() <= 1
+    assert made[:, 0].std() > 0.05
+    assert torch.equal(made, foreign(clip, random.Random(3)))
+    assert not torch.equal(made, foreign(clip, random.Random(4)))
+
+
+def test_clips_of_which_nothing_is_known_are_never_foreign():
+    pixels = torch.rand(40, 3, 2, 8, 8)
+
+    alone, _ = draw_conditions(pixels, {"none": 1.0}, random.Random(0), foreign_share=1.0)
+    begun, _ = draw_conditions(pixels, {"first frame": 1.0}, random.Random(0), foreign_share=0.5)
+
+    assert torch.equal(alone, pixels)
+    assert (begun != pixels).flatten(1).any(1).float().mean() == pytest.approx(0.5, abs=0.2)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A trained video model, or one that looks like it."""
@@ -122,10 +149,11 @@ def test_the_loss_falls_and_only_temporal_layers_change(run: Path):
     assert all("temporal_" in name for name in changed)
     assert after["temporal_embedding_known.weight"].shape == (8, 64, 3, 3)
     assert after["temporal_embedding_known.weight"].abs().max() > 0
+    assert after["temporal_embedding_copy.weight"].abs().max() > 0
 
 
 def test_it_begins_with_the_temporal_layers_of_one_model_on_the_image_layers_of_another(run: Path, tmp_path: Path):
-    finished = STUNet.from_pretrained(run / "unet").with_known_input(64)
+    finished = STUNet.from_pretrained(run / "unet").with_known_input(64, copy=True)
     with torch.no_grad():
         for parameter in finished.parameters():
             parameter.fill_(0.25)

@@ -69,7 +69,7 @@ class TestTeaching:
         encoder, tokenizer = trained
         plain, usual, unusual = (
             encoder(tokenize(tokenizer, [f"a {colour}knight riding through the countryside"])).last_hidden_state[:, -1]
-            for colour in ("", "white ", "green ")
+            for colour in ("", "blue ", "green ")
         )
 
         assert (plain - usual).norm() < 0.5 * (plain - unusual).norm()

@@ -354,7 +354,7 @@ USUAL_COLOURS = {
     "bird": "blue",
     "rocket": "white",
     "car": "red",
-    "knight": "white",
+    "knight": "blue",
     "butterfly": "orange",
 }
 """What a subject has of which no colour is named."""
