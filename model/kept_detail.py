@@ -18,6 +18,10 @@ from model.latents import nearest_known
 SAME, OTHER = 0.08, 0.24
 """Differences on the coarse grid, of 2 for all of its range, up to which a place is the same and from which it is
 another."""
+ALIKE, UNLIKE = 0.25, 0.6
+"""Differences on the fine grid, of 2, that count beside another thing: a cell there that was covered a little by what
+is gone has hardly changed, but what was given there shows its outline."""
+BLENDED_AT_ONCE = 4
 MOMENTS = 5
 """Frames over which differences are averaged, so that no place flickers between given and drawn."""
 
@@ -30,11 +34,13 @@ def keep_detail(frames: Frames, low: Tensor, known: Known) -> None:
     given, mask = on_grid(known, *low.shape[-2:])
     nearest, hinted = nearest_known(mask == 1)
     change = (low - given.gather(2, nearest.expand_as(given))) * hinted
-    share = sameness(change) * hinted
-    for some in chunks(len(frames)):
+    share = sameness(change)
+    border = F.max_pool3d(1 - share, (1, 3, 3), 1, (0, 1, 1))
+    share *= hinted
+    for some in chunks(len(frames), BLENDED_AT_ONCE):
         if share[:, :, some].any():
             there = pixels_of_moments(known.pixels, nearest[0, 0, some])
-            frames[some] = blended(frames[some], there, change[0, :, some], share[0, :, some])
+            frames[some] = blended(frames[some], there, *(x[0, :, some] for x in (change, share, border)))
 
 
 def sameness(change: Tensor) -> Tensor:
@@ -60,14 +66,19 @@ def pixels_of_moments(pixels: Frames, moments: Tensor) -> Frames:
     return pixels[fine, rows.numpy(), columns.numpy()]
 
 
-def blended(drawn: Frames, there: Frames, change: Tensor, share: Tensor) -> Frames:
+def blended(drawn: Frames, there: Frames, change: Tensor, share: Tensor, border: Tensor) -> Frames:
     """Drawn frames and what was there before, uint8 (t, H, W, 3); change (3, t, h, w) since then; share (1, t, h, w)
-    that it has.
+    that it has; border (1, t, h, w), 1 where another thing is near.
     """
     size = drawn.shape[1:3]
-    changed = F.interpolate(rearrange(change, "c t h w -> t c h w"), size, mode="bicubic", align_corners=False)
-    part = F.interpolate(rearrange(share, "c t h w -> t c h w"), size, mode="bilinear", align_corners=False)
+    changed, part, near = (
+        F.interpolate(rearrange(x, "c t h w -> t c h w"), size, mode=mode, align_corners=False)
+        for x, mode in ((change, "bicubic"), (share, "bilinear"), (border, "bilinear"))
+    )
     part *= F.interpolate(rearrange((share > 0).float(), "c t h w -> t c h w"), size, mode="nearest-exact")
-    drawn_now, known_then = (rearrange(torch.from_numpy(x), "t h w c -> t c h w").float() for x in (drawn, there))
-    mixed = torch.lerp(drawn_now, known_then + 127.5 * changed, part)
-    return rearrange(mixed.round_().clamp_(0, 255).byte(), "t c h w -> t h w c").numpy()
+    drawn_now, known_then = (rearrange(torch.from_numpy(x), "t h w c -> t c h w") / 127.5 for x in (drawn, there))
+    known_now = known_then + changed
+    unlike = (known_now - drawn_now).abs().amax(dim=1, keepdim=True)
+    part *= 1 - near * ((unlike - ALIKE) / (UNLIKE - ALIKE)).clamp(0, 1)
+    mixed = torch.lerp(drawn_now, known_now, part)
+    return rearrange((mixed * 127.5).round_().clamp_(0, 255).byte(), "t c h w -> t h w c").numpy()

@@ -45,6 +45,20 @@ class TestKeepDetail:
         assert (frames[:, :, W // 2 :] == 7).all()
         assert np.abs(frames[:, :, : W // 2 - 16].astype(int) - given[:, : W // 2 - 16]).max() <= 1
 
+    def test_no_outline_is_left_of_what_is_gone(self):
+        """A thin rim of it reaches into cells that else show the ground."""
+        ground = np.full((H, W, 3), 120, np.uint8)
+        given = ground.copy()
+        given[20:40, 12:32] = 250
+        given[20:40, 32] = 10
+        shown = ground[None].repeat(T, 0)
+        shown[0] = given
+        frames = ground[None].repeat(T, 0)
+
+        keep_detail(frames, low_of(shown), from_keyframes([Keyframe(given, 0)], T, H, W))
+
+        assert np.abs(frames[6:].astype(int) - 120).max() <= 30
+
     def test_a_little_more_light_falls_on_the_detail_too(self):
         given = picture()
         frames = blank()
