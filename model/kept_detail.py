@@ -38,7 +38,7 @@ def keep_detail(frames: Frames, low: Tensor, known: Known) -> None:
     border = F.max_pool3d(1 - share, (1, 3, 3), 1, (0, 1, 1))
     share *= hinted
     for some in chunks(len(frames), BLENDED_AT_ONCE):
-        if share[:, :, some].any():
+        if (share * (1 - mask))[:, :, some].any():  # else all that is not known was never seen
             there = pixels_of_moments(known.pixels, nearest[0, 0, some])
             frames[some] = blended(frames[some], there, *(x[0, :, some] for x in (change, share, border)))
 
