@@ -33,6 +33,8 @@ FIRST_FRAME_FINER = 12
 """Steps of x264's quality by which the first frame is finer: often a given picture, and the poster of the clip."""
 FINEST = 1
 """Of x264's qualities; 0 is lossless, another kind of file."""
+SAME_ANYWHERE = "cpu-independent=1"
+"""The same file on every processor. x264's own choice for AVX-512 makes another file of the same frames each time."""
 
 READABLE = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2", "protocol_whitelist": "file"}
 
@@ -89,9 +91,10 @@ def write_mp4(
 
 
 def encode(frames: Frames, path: str, rate: Fraction, crf: float, chroma: Chroma) -> None:
-    options = {"crf": str(crf), "preset": "medium"}
+    parameters = [SAME_ANYWHERE]
     if crf > FINEST:
-        options["x264-params"] = f"zones=0,0,q={max(FINEST, round(crf) - FIRST_FRAME_FINER)}"
+        parameters.append(f"zones=0,0,q={max(FINEST, round(crf) - FIRST_FRAME_FINER)}")
+    options = {"crf": str(crf), "preset": "medium", "x264-params": ":".join(parameters)}
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]

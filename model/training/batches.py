@@ -40,6 +40,7 @@ class BatchConfig:
     caption_dropout: float = 0.1
     pair_share: float = 0.2
     camera_share: float = 0.12
+    turning_share: float = 0.0
     style: str | None = None
 
 
@@ -67,7 +68,15 @@ def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: i
     seed = (config.seed * 1_000_003 + index) % 2**31
     generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
     plain_share = 0.8 if config.style is None else 1.0
-    scenes = sample_scenes(config.scenes, generator, "train", plain_share, config.pair_share, config.camera_share)
+    scenes = sample_scenes(
+        config.scenes,
+        generator,
+        "train",
+        plain_share,
+        config.pair_share,
+        config.camera_share,
+        config.turning_share,
+    )
     if config.stills:
         times = torch.rand(config.scenes, config.frames, generator=generator) * (CLIP_FRAMES / FRAME_RATE)
     else:

@@ -161,6 +161,15 @@ def test_two_subjects_and_what_a_moving_camera_shows_keep_their_places() -> None
         assert named["motion"] in IN_PLACE_MOTIONS or (alone and named["camera"] == "fixed")
 
 
+def test_more_pairs_spin_on_demand_and_nothing_else_changes() -> None:
+    usual, turning = (sample_scenes(3000, seeded(8), pair_share=0.5, turning_share=share) for share in (0.0, 0.4))
+
+    pairs, spinning = usual.relation > 0, MOTIONS.index("spinning")
+    assert torch.equal(turning.motion[~pairs], usual.motion[~pairs])
+    assert (usual.motion[pairs] == spinning).float().mean().item() == pytest.approx(1 / 3, abs=0.04)
+    assert (turning.motion[pairs] == spinning).float().mean().item() == pytest.approx(0.6, abs=0.04)
+
+
 def test_both_sides_of_a_pair_are_told() -> None:
     named = {"subject": "ball", "colour": "red", "setting": "meadow", "motion": "still", "style": "plain"}
     pair = {**named, "relation": "above", "other_subject": "cube", "other_colour": "blue", "camera": "fixed"}

@@ -143,11 +143,12 @@ def sample_scenes(
     plain_share: float = 0.8,
     pair_share: float = 0.0,
     camera_share: float = 0.0,
+    turning_share: float = 0.0,
 ) -> Scenes:
     """Draws n scenes on the CPU; combinations outside `split` are drawn again.
 
     `plain_share` of the scenes have the plain style, the rest one of the others; `pair_share` show two subjects; before
-    `camera_share` the camera moves.
+    `camera_share` the camera moves. Pairs move in place, all ways alike, but for a `turning_share` that spins besides.
     """
     fields = _drawn(n, generator, plain_share, pair_share, camera_share)
     while split != "any":
@@ -156,6 +157,9 @@ def sample_scenes(
             break
         again = _drawn(n, generator, plain_share, pair_share, camera_share)
         fields = {name: torch.where(wrong, again[name], fields[name]) for name in fields}
+    if turning_share > 0:
+        turning = (fields["relation"] > 0) & (torch.rand(n, generator=generator) < turning_share)
+        fields["motion"] = torch.where(turning, MOTIONS.index("spinning"), fields["motion"])
     return Scenes(**fields, jitter=torch.rand(n, JITTERS, generator=generator))
 
 
