@@ -32,8 +32,8 @@ def make_video(
         video = service.submit_form(task, request.fields, request.files)
     else:
         video = service.submit(task, request)
-    console.print(f"{video['id']}, seed {video['seed']}", highlight=False)
     try:
+        console.print(f"{video['id']}, seed {video['seed']}", highlight=False)
         show(console, service.follow(video["id"]))
     except KeyboardInterrupt:
         if cancel_on_interrupt:

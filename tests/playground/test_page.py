@@ -130,6 +130,10 @@ def test_it_fits_a_phone_in_both_colours(chromium: Browser, url: str, scheme: st
         page.locator("#video").set_input_files(tmp_path / "source.mp4")
         expect(page.locator("#paint")).to_be_visible()
         submit_button = page.get_by_role("button", name="Make the video")
+        expect(page.locator("#health")).to_have_text("not ready")
+        title, service = page.locator("h1").bounding_box(), page.locator("nav").bounding_box()
+        assert title is not None and service is not None
+        assert service["y"] < title["y"] + title["height"], "the state of the service moves nothing down"
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         box = submit_button.bounding_box()
         assert box is not None and box["height"] >= 40

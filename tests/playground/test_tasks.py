@@ -53,7 +53,10 @@ def picture(tmp_path: Path) -> Path:
 
 
 def choose(page: Page, task: str) -> None:
-    page.locator(f"input[name=task][value={task}]").check(force=True)
+    """By a click on what is seen of it; the browser waits until it stands still."""
+    radio = page.locator(f"input[name=task][value={task}]")
+    page.locator("label", has=radio).click()
+    expect(radio).to_be_checked()
 
 
 def submit(page: Page, prompt: str) -> str:

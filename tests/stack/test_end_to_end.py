@@ -129,8 +129,9 @@ def test_jobs_shows_lists_watches_and_cancels(stack: LiveStack) -> None:
 
 
 def test_ctrl_c_cancels_the_job_if_asked_to(stack: LiveStack, tmp_path: Path) -> None:
-    command = [str(LUMIERE), "generate", LONG["prompt"], "--steps", "100", "--num-frames", "80"]
-    command += ["--cancel-on-interrupt", "--url", stack.url]
+    # tests that a shell runs in the background hand down an ignored SIGINT
+    command = ["env", "--default-signal=INT", str(LUMIERE), "generate", LONG["prompt"]]
+    command += ["--steps", "100", "--num-frames", "80", "--cancel-on-interrupt", "--url", stack.url]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
         assert client.stdout is not None
         video_id = client.stdout.readline().split(",")[0]
