@@ -1,5 +1,6 @@
 """How the judge is taught: on single frames first, which are many and cheap, then on clips. All are softened
-and made noisy at random, so that a softer generator is judged by what it shows.
+and made noisy at random, and clips move less far than the world does, so that a softer, slower generator is judged by
+what it shows.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ from model.training.scenes.render import frame_times, render
 COLOURLESS_STYLE = "melting gold"
 """Clips in it have no colour to be told."""
 COLOURS_OF_SUBJECTS = ("colour", "other_colour")
+LEAST_MOVED = 0.55
+"""Share of its movement that a clip shows at least: what grows to twice its size grows, though the world's grows
+threefold."""
 PLAIN_SHARE, PAIR_SHARE, CAMERA_SHARE = 0.6, 0.3, 0.3
 
 
@@ -68,7 +72,7 @@ def train_judge(
 
     def loss_of_clips(step: int) -> Tensor:
         seed = config.seed * 1_000_003 + config.frame_steps + step
-        clips, scenes = rendered_clips(config.clip_batch, seed)
+        clips, scenes = rendered_clips(config.clip_batch, seed, LEAST_MOVED)
         clips = disturbed(clips, Generator().manual_seed(seed))
         with mixed_precision("cpu"):
             return attribute_losses(judge(clips), scenes)
@@ -105,9 +109,15 @@ def drawn_scenes(n: int, generator: Generator) -> Scenes:
     return sample_scenes(n, generator, "any", PLAIN_SHARE, PAIR_SHARE, CAMERA_SHARE)
 
 
-def rendered_clips(n: int, seed: int) -> tuple[Tensor, Scenes]:
-    scenes = drawn_scenes(n, Generator().manual_seed(seed))
-    return render(scenes, frame_times(JUDGED_FRAMES, STRIDE), JUDGED_SIZE), scenes
+def rendered_clips(n: int, seed: int, least_moved: float = 1.0) -> tuple[Tensor, Scenes]:
+    """Each shows a share of its movement, from `least_moved` to all of it, about its middle in the same five
+    seconds.
+    """
+    generator = Generator().manual_seed(seed)
+    scenes = drawn_scenes(n, generator)
+    times = frame_times(JUDGED_FRAMES, STRIDE)
+    shares = least_moved + (1 - least_moved) * torch.rand(n, 1, generator=generator)
+    return render(scenes, times.mean() + shares * (times - times.mean()), JUDGED_SIZE), scenes
 
 
 def rendered_stills(n: int, seed: int) -> tuple[Tensor, Scenes]:

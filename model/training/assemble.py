@@ -26,7 +26,7 @@ nearly clean steps add grain that the network was not taught to remove."""
 CARD: dict[str, Any] = {
     "id": MODEL_ID,
     "stylize": {"strength": 0.2},
-    "refinement": {"passes": 3, "level": 0.6},
+    "refinement": {"passes": 3, "level": 0.3},
     "tasks": ["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"],
     "defaults": {
         "num_frames": 80,

@@ -9,7 +9,14 @@ from torch import nn
 
 from model.evaluation.disturbance import disturbed
 from model.evaluation.judge import Judge, agreement, clip_features, judged, load_judge, read_judge, save_judge
-from model.evaluation.judge_training import JudgeTraining, judge_accuracy, rendered_stills, take_over, train_judge
+from model.evaluation.judge_training import (
+    JudgeTraining,
+    judge_accuracy,
+    rendered_clips,
+    rendered_stills,
+    take_over,
+    train_judge,
+)
 from model.evaluation.learning import Schedule, learn
 from model.training.scenes.attributes import ATTRIBUTES, MOTIONS
 
@@ -107,6 +114,15 @@ def test_learning_in_slices_ends_in_the_same_weights(tmp_path) -> None:
 
     assert torch.equal(whole.weight, sliced.weight)
     assert not list(tmp_path.iterdir())
+
+
+def test_clips_that_teach_move_less_about_their_middle() -> None:
+    whole, scenes = rendered_clips(6, seed=11)
+    shorter, same = rendered_clips(6, seed=11, least_moved=0.0)
+    way, shorter_way = ((clips[:, :, -1] - clips[:, :, 0]).abs().mean((1, 2, 3)) for clips in (whole, shorter))
+
+    assert [scenes.names(i) for i in range(6)] == [same.names(i) for i in range(6)]
+    assert shorter_way.mean() < way.mean()
 
 
 def test_disturbing_softens_and_adds_grain_by_its_seed() -> None:
