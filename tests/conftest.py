@@ -34,6 +34,15 @@ def in_float32() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Redis, on a machine that is busy with other things; tests of outages hold the true times."""
+    from service.jobs import connection
+
+    monkeypatch.setattr(connection, "DEADLINE_SECONDS", 30.0)
+    monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 30.0)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The top folder of the project."""

@@ -10,7 +10,6 @@ from fastapi import FastAPI
 
 from service.access.keys import ApiKeys
 from service.api.app import create_app
-from service.jobs import connection
 from service.jobs.connection import connect
 from service.settings import Settings
 from tests.api.conftest import bench, quiet_log, redis_url, shared_redis
@@ -35,10 +34,8 @@ async def keys(redis_url: str) -> AsyncIterator[ApiKeys]:
 
 
 @pytest.fixture
-async def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FastAPI]:
-    """Started, and with patience for a busy machine."""
-    monkeypatch.setattr(connection, "DEADLINE_SECONDS", 30.0)
-    monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 30.0)
+async def app(settings: Settings, patience: None) -> AsyncIterator[FastAPI]:
+    """Started."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app

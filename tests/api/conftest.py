@@ -10,7 +10,6 @@ import structlog
 from fastapi import FastAPI
 
 from service.api.app import create_app
-from service.jobs import connection
 from service.settings import Settings
 from tests.api.gateway import Bench, listening, write_card
 from tests.redis_server import RedisServer
@@ -50,10 +49,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
-    """With patience for a machine that is busy with other things; `test_outage` holds the true deadline."""
-    monkeypatch.setattr(connection, "DEADLINE_SECONDS", 30.0)
-    monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 30.0)
+def app(settings: Settings, patience: None) -> FastAPI:
     return create_app(settings)
 
 

@@ -31,13 +31,13 @@ def redis_url(redis_server: RedisServer) -> str:
 
 
 @pytest.fixture
-def blocking(redis_url: str) -> Iterator[redis.Redis]:
+def blocking(redis_url: str, patience: None) -> Iterator[redis.Redis]:
     with connect_blocking(redis_url) as client:
         yield client
 
 
 @pytest_asyncio.fixture
-async def records(redis_url: str) -> AsyncIterator[JobRecords]:
+async def records(redis_url: str, patience: None) -> AsyncIterator[JobRecords]:
     records = JobRecords(connect(redis_url), JobPolicy())
     yield records
     await records.close()

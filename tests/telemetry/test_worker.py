@@ -41,6 +41,7 @@ async def test_metrics_logs_and_spans_of_one_job(
     port: int,
     monkeypatch: pytest.MonkeyPatch,
     blocking: redis.Redis,
+    patience: None,
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")

@@ -116,7 +116,7 @@ def worker(shared: SharedWorker, redis_url: str) -> Iterator[WorkerProcess]:
 
 
 @pytest_asyncio.fixture
-async def records(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[JobRecords]:
+async def records(settings: Settings, request: pytest.FixtureRequest, patience: None) -> AsyncIterator[JobRecords]:
     """Records with a reaper that runs, as in a gateway; on the shared worker's queue for tests that ask for it."""
     assert settings.redis_url is not None
     policy = JobPolicy(

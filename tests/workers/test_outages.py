@@ -105,7 +105,7 @@ async def test_an_idle_horse_that_dies_is_replaced(records: JobRecords, worker: 
 
 
 @pytest_asyncio.fixture
-async def lonely_records(settings: Settings) -> AsyncIterator[JobRecords]:
+async def lonely_records(settings: Settings, patience: None) -> AsyncIterator[JobRecords]:
     """Records without a reaper."""
     assert settings.redis_url is not None
     records = JobRecords(connect(settings.redis_url), JobPolicy.of(settings))
