@@ -43,9 +43,9 @@ gallery = new Gallery(document.querySelector("#gallery"), form, announce);
 for (const button of document.querySelectorAll("[data-prompt]")) {
   button.addEventListener("click", () => form.usePrompt(button.textContent));
 }
+showHealth();
 setInterval(showHealth, 10_000);
 try {
-  await showHealth();
   form.useModels((await getJson("/v1/models")).data);
   await gallery.load();
   document.body.dataset.ready = "";
