@@ -55,8 +55,9 @@ FOREIGN = (
 class StyleSettings:
     """steps: of training, on so many `pictures` each, of which word_share find the word. rank: of the factors.
     smallest: side of the smallest cut-out relative to the picture's short side. flow_shift: leans the noise levels of
-    flow models less to noise than videos need it, as looks are fine. share: of the factors that were learned, that the
-    style has at strength 1; all of it takes the form of what is drawn, too.
+    flow models less to noise than videos need it, as looks are fine. word_gain: what the word is multiplied by at
+    strength 1; frames that have to agree take on less of a look than a single picture does. share: of the factors that
+    were learned, that the style has at strength 1; all of it takes the form of what is drawn, too.
     """
 
     steps: int = 240
@@ -67,6 +68,7 @@ class StyleSettings:
     learning_rate: float = 2e-3
     smallest: float = 0.4
     flow_shift: float = 3.0
+    word_gain: float = 1.2
     share: float = 0.3
 
     @property
@@ -141,7 +143,7 @@ def learn_style(
         if on_step is not None:
             on_step(StepInfo("train", step + 1, settings.steps, None))
     about = {"prompt": prompt, "steps": str(settings.steps), "picture": f"{width}x{height}"}
-    save_style(network, path, about, settings.share, word)
+    save_style(network, path, about, settings.share, settings.word_gain * word)
     return path
 
 

@@ -74,6 +74,18 @@ def test_a_share_of_what_was_learned_is_kept(pipeline, stripes, tmp_path):
         assert torch.equal(half[name], value / 2 if ".lora_B." in name else value)
 
 
+def test_the_word_is_kept_as_strong_as_its_gain_says(pipeline, stripes, tmp_path):
+    def learned_at(gain: float) -> dict[str, torch.Tensor]:
+        path = tmp_path / f"{gain}.safetensors"
+        return load_file(learn_style(pipeline, stripes, path, settings=replace(QUICK, word_gain=gain)))
+
+    found, doubled = learned_at(1.0), learned_at(2.0)
+
+    assert found["word"].abs().max() > 0
+    for name, value in found.items():
+        assert torch.equal(doubled[name], 2 * value if name == "word" else value)
+
+
 def test_the_word_is_put_to_prompts_and_not_to_negative_ones(pipeline, learned, monkeypatch):
     told = []
 
