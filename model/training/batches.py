@@ -26,8 +26,8 @@ class BatchConfig:
     """What one batch holds: `scenes` clips of `frames` frames, every `stride`-th of the clip's 80.
 
     With `stills` the frames are scattered over the clip and meant as single pictures; with `anywhere` they follow on
-    each other from any moment on, where frames that do not span the clip else begin with it, so that a network that
-    is told moments is told the right ones. With `style` all are drawn in it, and no caption says so.
+    each other from any moment on, where they else begin with the clip, so that a network that is told moments is told
+    the right ones. With `style` all are drawn in it, and no caption says so.
     """
 
     scenes: int
@@ -81,8 +81,7 @@ def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: i
         times = torch.rand(config.scenes, config.frames, generator=generator) * (CLIP_FRAMES / FRAME_RATE)
     else:
         slack = CLIP_FRAMES - 1 - (config.frames - 1) * config.stride
-        offset = torch.randint(slack + 1, (config.scenes, 1), generator=generator)
-        offset = offset * (config.anywhere or slack < config.stride)
+        offset = torch.randint(slack + 1, (config.scenes, 1), generator=generator) * config.anywhere
         times = (offset + torch.arange(config.frames) * config.stride) / FRAME_RATE
     texts = [caption.text if rng.random() >= config.caption_dropout else "" for caption in captions(scenes, rng)]
     if config.style is not None:

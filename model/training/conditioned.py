@@ -8,7 +8,7 @@ learn.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -32,17 +32,21 @@ KNOWN_PACE = 4.0
 """How much faster than the others those layers learn that read what is known."""
 
 
+HARD = BatchConfig(scenes=8, frames=16, stride=5, seed=4, pair_share=0.35, turning_share=0.45, camera_share=0.15)
+"""What is hard to learn is seen more often than prompts ask for it."""
+
+
 @dataclass(frozen=True)
 class ConditionedConfig:
     shares: dict[str, float] = field(
         default_factory=lambda: {
-            "none": 0.3,
-            "first frame": 0.3,
-            "keyframes": 0.08,
-            "box": 0.1,
-            "tube": 0.1,
-            "half-plane": 0.06,
-            "cinemagraph": 0.06,
+            "none": 0.36,
+            "first frame": 0.24,
+            "keyframes": 0.06,
+            "box": 0.13,
+            "tube": 0.11,
+            "half-plane": 0.05,
+            "cinemagraph": 0.05,
         }
     )
     foreign_share: float = 0.3
@@ -54,12 +58,12 @@ class ConditionedConfig:
         default_factory=lambda: (
             Phase(
                 "sparse",
-                BatchConfig(scenes=8, frames=16, stride=5, seed=4),
+                HARD,
                 Schedule(steps=3300, learning_rate=1e-3, warmup=50, ema_decay=0.99),
             ),
             Phase(
                 "full",
-                BatchConfig(scenes=2, frames=80, seed=5),
+                replace(HARD, scenes=2, frames=80, stride=1, seed=5),
                 Schedule(steps=1600, learning_rate=6e-4, warmup=20, ema_decay=0.995),
             ),
         )

@@ -42,7 +42,7 @@ class ImageModelConfig:
     size: int = 32
     shift: float = 3.0
     data: BatchConfig = field(
-        default_factory=lambda: BatchConfig(scenes=128, frames=1, stills=True, pair_share=0.45, turning_share=0.4)
+        default_factory=lambda: BatchConfig(scenes=128, frames=1, stills=True, pair_share=0.45, turning_share=0.55)
     )
     """Two subjects are harder than one, and turned ones hardest of all."""
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=6600, learning_rate=1.2e-3, ema_decay=0.999))
