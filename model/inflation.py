@@ -108,6 +108,19 @@ def time_code(times: Tensor, channels: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :channels]
 
 
+CLIP_FRAMES = 80
+"""Native frame intervals of the clips that models are taught with."""
+
+
+def moment_code(moments: Tensor, channels: int) -> Tensor:
+    """Fourier code of moments (…) of a clip -> (…, channels), in waves of which twice the clip is the longest: what
+    goes round so many times in a clip is a multiple of one of them. What is all zeros tells no moment.
+    """
+    harmonics = torch.arange(1, channels // 2 + 1, device=moments.device)
+    angles = moments.float()[..., None] * (math.pi / CLIP_FRAMES) * harmonics
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
 class PlaceCode(nn.Module):
     """Where in the frame a token is, added to it; nothing when fresh. Places are fractions of the frame, so that they
     hold for frames of any size.

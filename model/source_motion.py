@@ -2,8 +2,8 @@
 
 SDEdit (Meng et al. 2022) hides single frames of the source in noise. What moves quickly is hidden with them, and where
 the look turns colours round, the network draws a subject of its own somewhere on the way. Two things are made to hold
-of its estimates: what looks alike in the source looks alike; and what changes in the source shows, if need be in the
-colours that the estimate has for those of the source. Neither needs optical flow or another network.
+of its estimates: what looks alike in the source looks alike; and what changes in the source shows there, if need be in
+the colours that the estimate has for those of the source. Neither needs optical flow or another network.
 
 Letters: c channels, t frames, h height, w width; s places, (h w); n all places of all frames.
 """
@@ -37,12 +37,17 @@ class SourceMotion:
         self.spread = self.pixels.std().clamp(min=1e-6)
         self.changes = flat(changes(self.pixels))
         self.energy = self.changes.square().sum(1, keepdim=True)  # n 1
+        changing = self.energy / (self.energy + self.changes.shape[1] * (ALIKE * self.spread) ** 2)
+        *_, frames, height, _ = self.pixels.shape
+        self.changing = rearrange(changing, "(t h w) 1 -> 1 1 t h w", t=frames, h=height)
 
     def keep(self, x0: Tensor) -> Tensor:
-        """An estimate of the source's shape, made to move as the source does."""
+        """An estimate of the source's shape, made to move as the source does; what stands still in the source keeps
+        the look that it was given.
+        """
         pixels = unfold(x0, self.patch)
         missing = (1 - self.shown(pixels) / SHOWS).clamp(min=0)
-        return fold(self.alike(torch.lerp(pixels, self.recoloured(pixels), missing)), self.patch)
+        return fold(self.alike(torch.lerp(pixels, self.recoloured(pixels), missing * self.changing)), self.patch)
 
     def alike(self, pixels: Tensor) -> Tensor:
         """At each place the average over the frames in which the source looks alike there, (1, c, t, h, w)."""

@@ -48,7 +48,8 @@ class FoldedTextProcessor(AttnProcessor2_0):
 class Conditioning(NamedTuple):
     """What every layer is given besides features. Rows belong to videos.
 
-    embedding: (b, d) noise level, plus class, text or size embeddings where the image model has them.
+    embedding: (b, d) noise level, plus class, text or size embeddings where the image model has them; or (b, t, d) at
+        full temporal resolution, where it is told the moment of a frame besides.
     text: (b, l, c), or diffusers' nested tuple of it and image embeddings (IP-Adapter).
     text_mask: additive, (b, 1, l), or None.
     folds_text: whether cross-attention folds frames into queries, so that text need not be repeated per frame.
@@ -73,8 +74,10 @@ class Conditioning(NamedTuple):
     def frames_in(self, x: Tensor) -> int:
         return x.shape[0] // self.clip.videos
 
-    def embedding_for(self, x: Tensor) -> Tensor:
-        """One row per frame of `x`, or one for all."""
+    def embedding_for(self, x: Tensor, frame_spacing: int) -> Tensor:
+        """One row per frame of `x`, or one for all. frame_spacing: temporal downsampling in front of `x`."""
+        if self.embedding.ndim == 3:
+            return self.embedding[:, ::frame_spacing].flatten(0, 1)
         return per_frame(self.embedding, self.frames_in(x))
 
     def text_for(self, x: Tensor) -> tuple[Any, Tensor | None]:
@@ -134,11 +137,21 @@ def resize_frames(resizer: nn.Module, x: Tensor, embedding: Tensor, size: tuple[
 
 
 class SpaceTimeBlock(nn.Module):
-    """An image block's layers, adopted under their own names, each followed by a temporal one."""
+    """An image block's layers, adopted under their own names, each followed by a temporal one.
+
+    frame_spacing: temporal downsampling in front of its level.
+    """
 
     frame_chunk: int | None = None
 
-    def __init__(self, block: nn.Module, temporal_blocks: list[nn.Module], temporal_resample: nn.Module | None = None):
+    def __init__(
+        self,
+        block: nn.Module,
+        temporal_blocks: list[nn.Module],
+        temporal_resample: nn.Module | None = None,
+        *,
+        frame_spacing: int,
+    ) -> None:
         super().__init__()
         if type(block).__name__ not in SUPPORTED_BLOCKS:
             raise ValueError(
@@ -151,6 +164,7 @@ class SpaceTimeBlock(nn.Module):
         self.temporal_blocks = nn.ModuleList(temporal_blocks)
         if temporal_resample is not None:
             self.temporal_resample = temporal_resample
+        self.frame_spacing = frame_spacing
         self.gradient_checkpointing = False
 
     def children_named(self, name: str) -> nn.ModuleList | list[None]:
@@ -165,11 +179,18 @@ class SpaceTimeBlock(nn.Module):
         return attention(x, encoder_hidden_states=text, attention_mask=mask, **cond.attention_arguments)
 
     def image_layer(
-        self, resnet: nn.Module, attention: nn.Module | None, x: Tensor, skip: Tensor | None, cond: Conditioning
+        self,
+        resnet: nn.Module,
+        attention: nn.Module | None,
+        x: Tensor,
+        skip: Tensor | None,
+        embedding: Tensor,
+        cond: Conditioning,
     ) -> Tensor:
+        """embedding: a row per frame of `x`, or one for all."""
         if skip is not None:
             x = torch.cat([x, skip], dim=1)
-        return self.attend(attention, resnet(x, cond.embedding_for(x)), cond)
+        return self.attend(attention, resnet(x, embedding), cond)
 
     def image_layer_in_chunks(
         self, resnet: nn.Module, attention: nn.Module | None, x: Tensor, skip: Tensor | None, cond: Conditioning
@@ -178,16 +199,17 @@ class SpaceTimeBlock(nn.Module):
         bounds memory and keeps the work in the cache.
         """
         frames = cond.frames_in(x)
+        embedding = cond.embedding_for(x, self.frame_spacing)
         if self.frame_chunk is None or frames <= self.frame_chunk or torch.is_grad_enabled():
-            return self.image_layer(resnet, attention, x, skip, cond)
+            return self.image_layer(resnet, attention, x, skip, embedding, cond)
         pieces = []
         for video in range(cond.clip.videos):
             of_video = cond.of_video(video)
             for start in range(video * frames, (video + 1) * frames, self.frame_chunk):
                 piece = slice(start, min(start + self.frame_chunk, (video + 1) * frames))
-                pieces.append(
-                    self.image_layer(resnet, attention, x[piece], None if skip is None else skip[piece], of_video)
-                )
+                skipped = None if skip is None else skip[piece]
+                rows = embedding if embedding.shape[0] == 1 else embedding[piece]
+                pieces.append(self.image_layer(resnet, attention, x[piece], skipped, rows, of_video))
         return torch.cat(pieces)
 
     def space_time_layer(
@@ -218,7 +240,7 @@ class SpaceTimeDownBlock(SpaceTimeBlock):
             skips.append(x)
         if "downsamplers" in self._modules:
             for downsampler in self.downsamplers:
-                x = resize_frames(downsampler, x, cond.embedding_for(x))  # (b t) c h/2 w/2
+                x = resize_frames(downsampler, x, cond.embedding_for(x, self.frame_spacing))  # (b t) c h/2 w/2
             if "temporal_resample" in self._modules:
                 x = self.temporal_resample(x, cond.clip.videos)  # (b t/2) c h/2 w/2
             skips.append(x)
@@ -227,7 +249,7 @@ class SpaceTimeDownBlock(SpaceTimeBlock):
 
 class SpaceTimeMidBlock(SpaceTimeBlock):
     def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
-        x = self.resnets[0](x, cond.embedding_for(x))
+        x = self.resnets[0](x, cond.embedding_for(x, self.frame_spacing))
         for attention, resnet, temporal in zip(self.attentions, self.resnets[1:], self.temporal_blocks, strict=True):
             x = self.run(self.mid_layer, attention, resnet, temporal, x, cond)
         return x
@@ -235,7 +257,10 @@ class SpaceTimeMidBlock(SpaceTimeBlock):
     def mid_layer(
         self, attention: nn.Module | None, resnet: nn.Module, temporal: nn.Module, x: Tensor, cond: Conditioning
     ) -> Tensor:
-        return temporal(self.image_layer(resnet, None, self.attend(attention, x, cond), None, cond), cond.clip)
+        embedding = cond.embedding_for(x, self.frame_spacing)
+        return temporal(
+            self.image_layer(resnet, None, self.attend(attention, x, cond), None, embedding, cond), cond.clip
+        )
 
 
 class SpaceTimeUpBlock(SpaceTimeBlock):
@@ -249,7 +274,7 @@ class SpaceTimeUpBlock(SpaceTimeBlock):
             x = self.run(self.space_time_layer, resnet, attention, temporal, x, skips.pop(), cond)
         if "upsamplers" in self._modules:
             for upsampler in self.upsamplers:
-                x = resize_frames(upsampler, x, cond.embedding_for(x), size)  # (b t) c 2h 2w
+                x = resize_frames(upsampler, x, cond.embedding_for(x, self.frame_spacing), size)  # (b t) c 2h 2w
             if "temporal_resample" in self._modules:
                 x = self.temporal_resample(x, cond.clip.videos, frames)  # (b 2t) c 2h 2w
         return x

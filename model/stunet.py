@@ -32,6 +32,7 @@ from model.inflation import (
     TemporalConvBlock,
     TemporalDownsample,
     TemporalUpsample,
+    moment_code,
 )
 from model.narrow_group_norm import with_quick_norms
 from model.space_time_blocks import (
@@ -83,6 +84,8 @@ class STUNet(UNet2DConditionModel):
         and moment. The frozen image layers have learned no words of motion; this hands the text to the layers that can.
     temporal_places: our addition, off as in the paper: temporal blocks are told where in the frame they look. A path
         across the frame is a matter of place and time; a small image model's features hardly tell places apart.
+    frame_moments: our addition, off as in the paper, for image models that were taught the moment of each picture as
+        their `timestep_cond` (see `moment_code`): their layers are told that of each frame.
     known_channels: channels that follow those of the noisy clip in the input and tell what is known of it (section
         4.2).
     known_copy: our addition, off as in the paper, for networks that predict the clean sample: how much of what is known
@@ -105,6 +108,7 @@ class STUNet(UNet2DConditionModel):
         temporal_head_dim: int = 64,
         temporal_conditioning: bool = False,
         temporal_places: bool = False,
+        frame_moments: bool = False,
         known_channels: int = 0,
         known_copy: bool = False,
         **image_arguments: Any,
@@ -120,6 +124,8 @@ class STUNet(UNet2DConditionModel):
             )
         if config.mid_block_type is None or config.attention_type != "default" or config.dual_cross_attention:
             raise ValueError("cannot inflate a U-Net without a middle block, with gated or with dual cross-attention")
+        if frame_moments and not config.time_cond_proj_dim:
+            raise ValueError("frame_moments needs an image model with time_cond_proj_dim, which reads the moments")
         self.register_to_config(temporal_factors=factors)
 
         embedding_dim = None
@@ -134,31 +140,40 @@ class STUNet(UNet2DConditionModel):
         if known_copy:
             self.temporal_embedding_copy = KnownCopy(widths[0], config.out_channels)
 
+        def spacing(level: int) -> int:
+            return math.prod(factors[:level])
+
         def temporal_block(level: int) -> nn.Module:
-            width, spacing = widths[level], math.prod(factors[:level])
+            width = widths[level]
             if level == coarsest:
                 heads = width // math.gcd(width, temporal_head_dim)
                 depth = temporal_attention_depth
-                return TemporalAttentionBlock(width, heads, depth, spacing, embedding_dim, temporal_places)
+                return TemporalAttentionBlock(width, heads, depth, spacing(level), embedding_dim, temporal_places)
             groups = math.gcd(width, config.norm_num_groups or 32)
             hidden = max(1, round(width * temporal_hidden_ratio / groups)) * groups
-            return TemporalConvBlock(width, hidden, groups, temporal_kernel, spacing, embedding_dim, temporal_places)
+            return TemporalConvBlock(
+                width, hidden, groups, temporal_kernel, spacing(level), embedding_dim, temporal_places
+            )
 
         for level, block in enumerate(self.down_blocks):
             resample = None
             if level < coarsest and factors[level] > 1:
                 resample = TemporalDownsample(widths[level], factors[level], temporal_kernel)
             self.down_blocks[level] = SpaceTimeDownBlock(
-                block, [temporal_block(level) for _ in block.resnets], resample
+                block, [temporal_block(level) for _ in block.resnets], resample, frame_spacing=spacing(level)
             )
         self.mid_block = SpaceTimeMidBlock(
-            self.mid_block, [temporal_block(coarsest) for _ in self.mid_block.resnets[1:]]
+            self.mid_block,
+            [temporal_block(coarsest) for _ in self.mid_block.resnets[1:]],
+            frame_spacing=spacing(coarsest),
         )
         for index, block in enumerate(self.up_blocks):
             level, resample = coarsest - index, None
             if level > 0 and factors[level - 1] > 1:
                 resample = TemporalUpsample(widths[level], factors[level - 1], temporal_kernel)
-            self.up_blocks[index] = SpaceTimeUpBlock(block, [temporal_block(level) for _ in block.resnets], resample)
+            self.up_blocks[index] = SpaceTimeUpBlock(
+                block, [temporal_block(level) for _ in block.resnets], resample, frame_spacing=spacing(level)
+            )
         with_quick_norms(self)
         self.fold_text()
 
@@ -277,14 +292,22 @@ class STUNet(UNet2DConditionModel):
         timestep_cond: Tensor | None,
         added: dict[str, Tensor] | None,
     ) -> Tensor:
-        """The image model's conditioning vector, one row per video: (b, d)."""
-        embedding = self.time_embedding(self.get_time_embed(sample, timestep), timestep_cond)
+        """The image model's conditioning vector, one row per video: (b, d); one per frame, (b, t, d), where
+        `timestep_cond` is (b, t, e) or (1, t, e).
+        """
+        frames = timestep_cond.shape[1] if timestep_cond is not None and timestep_cond.ndim == 3 else None
+
+        def expanded(rows: Tensor) -> Tensor:
+            return rows if frames is None else rows[:, None].expand(-1, frames, -1)
+
+        embedding = self.time_embedding(expanded(self.get_time_embed(sample, timestep)), timestep_cond)
         of_class = self.get_class_embed(sample, class_labels)
         if of_class is not None:
             concat = self.config.class_embeddings_concat
+            of_class = expanded(of_class)
             embedding = torch.cat([embedding, of_class], dim=-1) if concat else embedding + of_class
         augmentation = self.get_aug_embed(embedding, text, added)
-        embedding = embedding if augmentation is None else embedding + augmentation
+        embedding = embedding if augmentation is None else embedding + expanded(augmentation)
         return embedding if self.time_embed_act is None else self.time_embed_act(embedding)
 
     def forward(
@@ -305,6 +328,7 @@ class STUNet(UNet2DConditionModel):
         sample: (b, c, t, h, w), with c either `in_channels` or, where something is known, `known_channels` more.
         encoder_hidden_states: (b, l, d). encoder_attention_mask: (b, l), 1 keeps a token.
         frame_interval: float or (b,), time between two frames of `sample` in the model's native frame intervals.
+        timestep_cond: (b, e), in the place of the moments of frames where the image layers are told these.
 
         Other arguments as in `UNet2DConditionModel.forward`. Returns a prediction (b, out_channels, t, h, w).
         """
@@ -317,18 +341,22 @@ class STUNet(UNet2DConditionModel):
         if self.config.center_input_sample:
             sample = 2 * sample - 1.0
 
-        embedding = self.embed_condition(
-            sample, timestep, encoder_hidden_states, class_labels, timestep_cond, added_cond_kwargs
-        )
-        text = self.process_encoder_hidden_states(encoder_hidden_states, added_cond_kwargs)
         interval = torch.as_tensor(frame_interval, dtype=torch.float32, device=sample.device).reshape(-1, 1)
+        times = torch.arange(sample.shape[2], device=sample.device) * interval
+
+        def embed(told: Tensor | None) -> Tensor:
+            return self.embed_condition(sample, timestep, encoder_hidden_states, class_labels, told, added_cond_kwargs)
+
+        embedding = of_frames = embed(timestep_cond)
+        if self.config.frame_moments and timestep_cond is None:
+            of_frames = embed(moment_code(times, self.config.time_cond_proj_dim).to(sample.dtype))
+        text = self.process_encoder_hidden_states(encoder_hidden_states, added_cond_kwargs)
         motion = None
         if self.config.temporal_conditioning:
             tokens = text if isinstance(text, Tensor) else text[0]
-            times = torch.arange(sample.shape[2], device=sample.device) * interval
             motion = self.temporal_embedding_motion(embedding, tokens, mask, times)
         clip = ClipContext(videos, motion, interval)
-        cond = Conditioning(embedding, text, mask, cross_attention_kwargs or {}, self.folds_text, clip)
+        cond = Conditioning(of_frames, text, mask, cross_attention_kwargs or {}, self.folds_text, clip)
 
         x = rearrange(sample, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
         x = self.conv_in(x)  # (b t) c0 h w

@@ -25,7 +25,7 @@ nearly clean steps add grain that the network was not taught to remove."""
 
 CARD: dict[str, Any] = {
     "id": MODEL_ID,
-    "stylize": {"strength": 0.2},
+    "stylize": {"strength": 0.5},
     "refinement": {"passes": 3, "level": 0.3},
     "tasks": ["text-to-video", "image-to-video", "inpaint", "cinemagraph", "stylize"],
     "defaults": {

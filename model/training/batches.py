@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
+from model.inflation import CLIP_FRAMES
 from model.training.scenes.attributes import STYLES, sample_scenes
 from model.training.scenes.captions import captions
 from model.training.scenes.render import FRAME_RATE, render_with_cover
 from model.training.text_encoder import tokenize
 
-CLIP_FRAMES = 80
 SUBJECT_WEIGHT = 3.0
 """What a pixel of the subject weighs in the loss beyond one of the background."""
 
@@ -46,11 +46,14 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """uint8 frames (n, 3, t, h, w), uint8 coverage of the subject (n, 1, t, h, w) and token ids (n, tokens)."""
+    """uint8 frames (n, 3, t, h, w), uint8 coverage of the subject (n, 1, t, h, w), token ids (n, tokens) and the
+    moments of the frames (n, t), in frames of a clip.
+    """
 
     frames: Tensor
     cover: Tensor
     tokens: Tensor
+    moments: Tensor
 
     @property
     def pixels(self) -> Tensor:
@@ -87,7 +90,7 @@ def make_batch(config: BatchConfig, tokenizer: PreTrainedTokenizerFast, index: i
     if config.style is not None:
         scenes = replace(scenes, style=torch.full_like(scenes.style, STYLES.index(config.style)))
     frames, cover = render_with_cover(scenes.to(device), times, config.size)
-    return Batch(_bytes((frames + 1) / 2), _bytes(cover), tokenize(tokenizer, texts))
+    return Batch(_bytes((frames + 1) / 2), _bytes(cover), tokenize(tokenizer, texts), times * FRAME_RATE)
 
 
 def _bytes(values: Tensor) -> Tensor:

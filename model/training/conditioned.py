@@ -17,6 +17,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from model.folding import fold
+from model.image_model import IMAGE_ARGUMENTS
 from model.latents import KnownLatents
 from model.stunet import KNOWN_LAYERS, STUNet
 from model.training.batches import Batch, BatchConfig, batch_loader
@@ -180,8 +181,11 @@ def draw_conditions(
 def on_image_layers(unet: STUNet, folder: Path) -> STUNet:
     """`unet` with the image layers in `unet2d/` below `folder` in the place of its own."""
     image = UNet2DConditionModel.from_pretrained(folder / "unet2d", local_files_only=True)
-    unet.load_state_dict({**unet.state_dict(), **image.state_dict()})
-    return unet
+    own = {name: value for name, value in unet.config.items() if name not in IMAGE_ARGUMENTS and name[0] != "_"}
+    renewed = STUNet.from_unet(image, **own)
+    temporal = {name: value for name, value in unet.state_dict().items() if "temporal_" in name}
+    renewed.load_state_dict({**renewed.state_dict(), **temporal})
+    return renewed
 
 
 def train_conditioned_model(

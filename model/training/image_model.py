@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from model.folding import fold, unfold
+from model.inflation import moment_code
 from model.stunet import STUNet
 from model.training.batches import Batch, BatchConfig, batch_loader
 from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
@@ -22,6 +23,8 @@ from model.training.session import Schedule, Session
 from model.training.text_encoder import load_text_encoder, tokenize
 
 PATCH = 4
+MOMENT_WIDTH = 32
+"""Channels of the code in which the image layers are told the moment of a picture."""
 SAMPLE_PROMPTS = (
     "a red car driving on a mountain road",
     "a knight riding through the countryside",
@@ -41,6 +44,8 @@ class ImageModelConfig:
     text_width: int = 128
     size: int = 32
     shift: float = 3.0
+    moment_dropout: float = 0.1
+    """Share of pictures whose moment is not told, as that of a picture is not from which a style is learned."""
     data: BatchConfig = field(
         default_factory=lambda: BatchConfig(scenes=128, frames=1, stills=True, pair_share=0.45, turning_share=0.55)
     )
@@ -65,7 +70,9 @@ def build_unet(channels: tuple[int, ...], head_width: int, **rest: Any) -> UNet2
 
 
 def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:
-    """On folded pixels; text modulates every block through the time embedding besides."""
+    """On folded pixels; text modulates every block through the time embedding besides, and so does the moment of a
+    picture: what "spinning" looks like is a matter of when.
+    """
     unet = build_unet(
         config.channels,
         config.head_width,
@@ -75,6 +82,7 @@ def build_image_unet(config: ImageModelConfig) -> UNet2DConditionModel:
         cross_attention_dim=config.text_width,
         addition_embed_type="text",
         addition_embed_type_num_heads=2,
+        time_cond_proj_dim=MOMENT_WIDTH,
     )
     return unet.to(memory_format=torch.channels_last)
 
@@ -113,9 +121,11 @@ def train_image_model(
         salience = folded_stills(batch.salience.expand_as(batch.pixels)).to(device)
         t = sample_times(len(clean), config.shift, generator).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
+        told = torch.rand(len(clean), 1, generator=generator) >= config.moment_dropout
+        moments = (moment_code(batch.moments.flatten(), MOMENT_WIDTH) * told).to(device)
         with mixed_precision(device):
             text = encoder(batch.tokens.to(device)).last_hidden_state.repeat_interleave(config.data.frames, 0)
-            predicted = unet(noised(clean, noise, t), t * TIMESTEPS, text).sample
+            predicted = unet(noised(clean, noise, t), t * TIMESTEPS, text, timestep_cond=moments).sample
         return flow_loss(predicted, clean, t, salience)
 
     def sample(step: int) -> None:

@@ -65,6 +65,7 @@ def inflate(config: VideoModelConfig, folder: Path) -> STUNet:
         temporal_attention_depth=config.attention_depth,
         temporal_conditioning=True,
         temporal_places=True,
+        frame_moments=True,
     )
     return unet.freeze_spatial()
 

@@ -78,9 +78,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-def image_unet(family: str, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
+def image_unet(family: str, dtype: torch.dtype = torch.float32, **more: Any) -> UNet2DConditionModel:
     torch.manual_seed(1)
-    options = {"sample_size": 16, "norm_num_groups": 8, **FAMILIES[family]}
+    options = {"sample_size": 16, "norm_num_groups": 8, **FAMILIES[family], **more}
     return UNet2DConditionModel(**options).to(dtype).eval()
 
 

@@ -50,6 +50,20 @@ def test_flicker_goes_where_the_source_stands_still():
     assert made[:, :, :, :4].std(2).max() < 1e-3  # rows that the square never reaches
 
 
+def test_what_stands_still_keeps_the_look_where_the_subject_is_brought_back():
+    """A golden lump that does not move, on paper with a grain of its own: the source's ground does not come with it."""
+    paper = (NIGHT.view(1, 3, 1, 1, 1) + noise(0.2)[:, :, :1]).repeat(1, 1, FRAMES, 1, 1)
+    lump = paper.clone()
+    lump[:, :, :, 5:11, 4:12] = GOLD.view(1, 3, 1, 1, 1)
+    ground = noise(0.3)[:, :, :1].flip(-1) * (1 - covered())
+
+    made = kept(lump, clip(BLUE, SAND) + ground)
+
+    assert torch.allclose(made[:, :, :, :4], paper[:, :, :, :4], atol=0.05)
+    inside, outside = (made[0, 0, :, 6:10][cover[0, 0, :, 6:10] > 0.5].mean() for cover in (covered(), 1 - covered()))
+    assert inside - outside > 0.2
+
+
 def test_a_subject_of_its_own_gives_way_to_that_of_the_source():
     """A golden lump in the middle that does not move: colours are kept, the place is the source's."""
     lump = NIGHT.view(1, 3, 1, 1, 1).repeat(1, 1, FRAMES, SIDE, SIDE)

@@ -88,6 +88,20 @@ def test_batches_are_a_function_of_seed_and_index(run: Path) -> None:
     assert first.salience.max() > 3
 
 
+@pytest.mark.parametrize("anywhere", [False, True])
+def test_batches_tell_the_moments_of_their_frames(run: Path, anywhere: bool) -> None:
+    _, tokenizer = load_text_encoder(run)
+    config = BatchConfig(scenes=64, frames=3, stride=7, anywhere=anywhere)
+
+    stills = make_batch(replace(config, stills=True), tokenizer, 0).moments
+    moments = make_batch(config, tokenizer, 0).moments
+
+    assert stills.min() < 8 < 72 < stills.max() < 80
+    torch.testing.assert_close(moments.diff(dim=1), torch.full((64, 2), 7.0))
+    assert (moments[:, 0].max() > 40) == anywhere
+    assert anywhere or (moments[:, 0] == 0).all()
+
+
 def test_the_loss_is_the_velocity_error_up_to_its_cap() -> None:
     clean, noise = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     t = torch.tensor([0.5, 0.8])

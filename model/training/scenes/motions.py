@@ -68,15 +68,15 @@ def paired_poses(scenes: Scenes, times: Tensor, other: bool) -> Pose:
 
     hop = torch.sin(math.pi * (times / (1.0 + 0.6 * uniform[:, 10]) + uniform[:, 11])).abs()
     y = torch.where(doing["bouncing"], y + 0.05 - 0.12 * hop, y)
-    turn = turned(times, uniform[:, 11])
+    turn = turned(times)
     return Pose(x=x, y=y, size=size, angle=torch.where(doing["spinning"], turn, 0 * times), facing=torch.ones_like(x))
 
 
-def turned(times: Tensor, slowness: Tensor) -> Tensor:
-    """The angle of what spins: upright in the first frame, as it is in a given picture, then clockwise, as nothing says
-    otherwise. A turn takes 1.8 s, at `slowness` 1 it takes 2.2 s.
+def turned(times: Tensor) -> Tensor:
+    """The angle of what spins: upright in the first frame, as it is in a given picture, then clockwise, once in two
+    seconds. Nothing in a caption says otherwise, and a moment that says the angle can be learned from single pictures.
     """
-    return 2 * math.pi * times / (1.8 + 0.4 * slowness)
+    return math.pi * times
 
 
 def lone_poses(scenes: Scenes, times: Tensor) -> Pose:
@@ -106,7 +106,7 @@ def lone_poses(scenes: Scenes, times: Tensor) -> Pose:
     hop = (torch.sin(math.pi * (times / period + start))).abs()
     y = torch.where(moving["bouncing"], 0.70 - 0.40 * hop, y)
 
-    angle = torch.where(moving["spinning"], turned(times, start), angle)
+    angle = torch.where(moving["spinning"], turned(times), angle)
 
     grown = 0.13 + 0.29 * done
     size = torch.where(moving["growing"], grown, size)
