@@ -17,7 +17,6 @@ from model.style_adapter import save_style, with_adapter
 from model.training.batches import Batch, BatchConfig, batch_loader
 from model.training.flow import TIMESTEPS, flow_loss, mixed_precision, noised, sample_times
 from model.training.image_model import (
-    MOMENT_WIDTH,
     SAMPLE_PROMPTS,
     folded_stills,
     sample_pictures,
@@ -68,7 +67,8 @@ def train_style(config: StyleConfig, name: str, model: Path, folder: Path, devic
             text = encoder(batch.tokens.to(device)).last_hidden_state
         t = sample_times(len(clean), config.shift, generator).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
-        moments = moment_code(batch.moments.flatten(), MOMENT_WIDTH).to(device)
+        told = network.config.time_cond_proj_dim
+        moments = moment_code(batch.moments.flatten(), told).to(device) if told else None
         with mixed_precision(device):
             predicted = network(noised(clean, noise, t), t * TIMESTEPS, text, timestep_cond=moments).sample
         return flow_loss(predicted, clean, t, salience)
