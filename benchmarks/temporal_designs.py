@@ -111,8 +111,10 @@ def one_pass(model: STUNet) -> STUNet:
 
 
 def filling_in(model: STUNet) -> STUNet:
-    """The same with known input."""
-    return one_pass(model).with_known_input(model.config.in_channels + PATCH**2).freeze_spatial()
+    """The same with known input, and told no moments: its windows are from anywhere in a clip."""
+    unet = one_pass(model).with_known_input(model.config.in_channels + PATCH**2).freeze_spatial()
+    unet.register_to_config(frame_moments=False)
+    return unet
 
 
 def attention_alone(model: STUNet) -> STUNet:

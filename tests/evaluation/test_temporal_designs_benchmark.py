@@ -50,7 +50,9 @@ def test_designs_differ_in_time_alone(kit) -> None:
     clip = torch.randn(1, model.config.in_channels, 1, 8, 8).expand(-1, -1, 6, -1, -1)
     text = torch.randn(1, 5, model.config.cross_attention_dim)
 
-    frames = [unet(clip, 500.0, text).sample for unet in (ours, attention)]
+    untold = torch.zeros(1, model.config.time_cond_proj_dim)  # frames that are told their moments differ
+
+    frames = [unet(clip, 500.0, text, timestep_cond=untold).sample for unet in (ours, attention)]
 
     assert torch.allclose(*frames, atol=1e-5), "fresh temporal layers leave frames as the image model draws them"
     assert kinds(ours, TemporalConvBlock) > 0 < kinds(ours, TemporalDownsample)
