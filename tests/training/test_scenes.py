@@ -125,6 +125,27 @@ def test_what_spins_begins_upright_and_turns_clockwise_in_two_seconds(paired: bo
     torch.testing.assert_close(turns, (torch.arange(80) / 32).expand(64, -1))  # 16 frames a second
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_what_bounces_begins_on_the_ground_and_falls_back_within_a_second_and_six_tenths(paired: bool) -> None:
+    scenes = sample_scenes(64, seeded(6), pair_share=float(paired))
+    scenes = replace(scenes, motion=torch.full_like(scenes.motion, MOTIONS.index("bouncing")))
+    y = poses(scenes, frame_times(80)[None].expand(64, -1)).y
+    assert torch.equal(y[:, 0], y.max(1).values)  # down is more
+    back = (y[:, 8:] > y[:, :1] - 0.1 * (y[:, :1] - y.min(1, keepdim=True).values)).int().argmax(1) + 8
+    assert back.min() > 13
+    assert back.max() < 1.6 * 16
+
+
+def test_legs_are_where_the_moment_says() -> None:
+    scenes = scenes_from_names([{"subject": "knight", "motion": "spinning"}] * 2, seeded(6))
+    times = torch.tensor([[0.0, 0.2, 0.4]]).expand(2, -1)
+    still = replace(poses(scenes, times), **{name: torch.full_like(times, 0.5) for name in ("x", "y", "size")})
+    still = replace(still, angle=torch.zeros_like(times), facing=torch.ones_like(times))
+    _, cover = draw_subjects(scenes, still, times, 32)
+    assert torch.equal(cover[0], cover[1])
+    assert (cover[0, 0] - cover[0, 1]).abs().max() > 0.2
+
+
 def test_a_subject_faces_right_unless_it_goes_left() -> None:
     scenes = scenes_from_names([{"subject": "car", "motion": motion} for motion in MOTIONS], seeded(4))
     facing = poses(scenes, frame_times(2)[None].expand(len(scenes), -1)).facing

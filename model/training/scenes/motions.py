@@ -66,8 +66,8 @@ def paired_poses(scenes: Scenes, times: Tensor, other: bool) -> Pose:
     walks = torch.tensor([name in WALKING_SUBJECTS for name in SUBJECTS], device=times.device)[kinds][:, None]
     y = torch.where(walks & ~above & (ground > 0), ground - 0.55 * size, y)
 
-    hop = torch.sin(math.pi * (times / (1.0 + 0.6 * uniform[:, 10]) + uniform[:, 11])).abs()
-    y = torch.where(doing["bouncing"], y + 0.05 - 0.12 * hop, y)
+    hop = hopped(times, uniform[:, 10])
+    y = torch.where(doing["bouncing"], y + 0.06 - 0.16 * hop, y)
     turn = turned(times)
     return Pose(x=x, y=y, size=size, angle=torch.where(doing["spinning"], turn, 0 * times), facing=torch.ones_like(x))
 
@@ -77,6 +77,11 @@ def turned(times: Tensor) -> Tensor:
     seconds. Nothing in a caption says otherwise, and a moment that says the angle can be learned from single pictures.
     """
     return math.pi * times
+
+
+def hopped(times: Tensor, slowness: Tensor) -> Tensor:
+    """How high what bounces is, from 0 on the ground, where it begins, to 1: a hop takes 1 s to 1.6 s by `slowness`."""
+    return torch.sin(math.pi * times / (1.0 + 0.6 * slowness)).abs()
 
 
 def lone_poses(scenes: Scenes, times: Tensor) -> Pose:
@@ -102,9 +107,7 @@ def lone_poses(scenes: Scenes, times: Tensor) -> Pose:
     y = torch.where(moving["rising"], 1 - across, y)
     y = torch.where(moving["falling"], across, y)
 
-    period = 1.0 + 0.6 * uniform[:, 10]
-    hop = (torch.sin(math.pi * (times / period + start))).abs()
-    y = torch.where(moving["bouncing"], 0.70 - 0.40 * hop, y)
+    y = torch.where(moving["bouncing"], 0.70 - 0.40 * hopped(times, uniform[:, 10]), y)
 
     angle = torch.where(moving["spinning"], turned(times), angle)
 

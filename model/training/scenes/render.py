@@ -23,7 +23,8 @@ GLOW = (0.62, 0.66, 0.86)
 CAMERA_MARGIN = 1.25
 """How much larger than its frames a scene is drawn through which a camera moves."""
 BEATS_PER_SECOND = 1.5
-"""How often a wing, leg or wheel goes through its sheet of phases."""
+"""How often a wing, leg or wheel goes through its sheet of phases, from the first on: where legs are is a matter of the
+moment, which image layers are told."""
 
 
 def frame_times(num_frames: int, stride: int = 1, start: float = 0.0) -> Tensor:
@@ -122,7 +123,7 @@ def draw_subjects(scenes: Scenes, pose: Pose, times: Tensor, size: int) -> tuple
     """Premultiplied subjects (n, t, 3, size, size) and their coverage (n, t, 1, size, size)."""
     n, t = times.shape
     sheets = sprite_sheets(SUBJECTS, size, str(times.device))
-    phase = ((times * BEATS_PER_SECOND + scenes.jitter[:, 15:16]) * PHASES).long() % PHASES
+    phase = (times * BEATS_PER_SECOND * PHASES).long() % PHASES
     soft = (pose.size < 0.25).long()
     sprite = sheets[scenes.subject[:, None], soft, phase]  # n t 6 h w
     grid = F.affine_grid(_to_sprite(pose), [n * t, 1, size, size], align_corners=False)

@@ -202,28 +202,28 @@ def draw_car(c: Canvas, phase: float) -> None:
 
 
 def draw_knight(c: Canvas, phase: float) -> None:
-    brown, mane, steel = (0.48, 0.30, 0.16), (0.20, 0.12, 0.07), (0.74, 0.77, 0.82)
-    for hip, offset in ((-0.46, 0.0), (-0.34, 0.5), (0.26, 0.25), (0.38, 0.75)):
+    """A horse on four legs and its rider, in few and large shapes: a frame of the model has 18 pixels for all of it."""
+    brown, far, mane, steel = (0.50, 0.29, 0.13), (0.36, 0.20, 0.09), (0.16, 0.09, 0.05), (0.78, 0.81, 0.86)
+    for hip, offset, coat in ((-0.40, 0.5, far), (0.34, 0.0, far), (-0.56, 0.0, brown), (0.18, 0.5, brown)):
         swing = math.sin(2 * math.pi * (phase + offset))
-        knee = (hip + 0.10 * swing, 0.60)
-        hoof = (hip + 0.24 * swing, 0.90 - 0.10 * max(0.0, math.cos(2 * math.pi * (phase + offset))))
-        c.paint(c.line((hip, 0.40), knee, 0.075) | c.line(knee, hoof, 0.06), brown)
-    c.paint(c.line((-0.62, 0.10), (-0.86, 0.42 + 0.06 * math.sin(2 * math.pi * phase)), 0.07), mane)
-    c.paint(c.polygon((0.28, 0.25), (0.58, 0.30), (0.82, -0.28), (0.55, -0.38)), shade=0.85)
-    c.paint(c.ellipse(0.80, -0.24, 0.22, 0.12, 0.6), brown)
-    c.paint(c.line((0.40, 0.0), (0.56, -0.36), 0.05), mane)
-    c.paint(c.ellipse(0.76, -0.29, 0.035, 0.035), (0.02, 0.02, 0.02))
-    c.paint(c.ellipse(-0.05, 0.22, 0.60, 0.28))
-    c.paint(c.polygon((-0.62, 0.2), (0.46, 0.2), (0.42, 0.58), (-0.58, 0.58)))
-    c.paint(c.box(-0.08, 0.55, 0.5, 0.045), white=0.8)
-    c.paint(c.box(-0.10, -0.20, 0.20, 0.28, 0.1), steel)
-    c.paint(c.polygon((-0.26, -0.30), (0.06, -0.30), (0.02, 0.04), (-0.24, 0.04)), shade=0.9)
-    c.paint(c.line((-0.06, 0.02), (0.06, 0.36), 0.085), steel)
-    c.paint(c.ellipse(-0.08, -0.58, 0.19, 0.21), steel)
-    c.paint(c.box(0.02, -0.58, 0.10, 0.035), (0.08, 0.08, 0.1))
-    c.paint(c.ellipse(-0.20, -0.82, 0.20, 0.10, 0.4))
-    c.paint(c.line((-0.30, -0.02), (0.96, -0.62), 0.032), (0.62, 0.46, 0.24))
-    c.paint(c.line((0.0, -0.28), (0.16, -0.16), 0.075), steel)
+        hoof = (hip + 0.16 * swing, 0.88 - 0.08 * max(0.0, math.cos(2 * math.pi * (phase + offset))))
+        c.paint(c.line((hip, 0.30), hoof, 0.085), coat)
+    c.paint(c.line((-0.70, 0.14), (-0.90, 0.52 + 0.06 * math.sin(2 * math.pi * phase)), 0.085), mane)
+    c.paint(c.ellipse(-0.16, 0.24, 0.62, 0.24), brown)
+    c.paint(c.polygon((0.10, 0.20), (0.44, 0.34), (0.82, -0.28), (0.52, -0.44)), brown)
+    c.paint(c.ellipse(0.78, -0.26, 0.24, 0.13, 0.7), brown)
+    c.paint(c.polygon((0.56, -0.40), (0.60, -0.60), (0.70, -0.38)), brown)
+    c.paint(c.line((0.28, 0.0), (0.52, -0.42), 0.06), mane)
+    c.paint(c.ellipse(0.76, -0.32, 0.04, 0.04), (0.02, 0.02, 0.02))
+    c.paint(c.polygon((-0.52, 0.04), (0.22, 0.04), (0.16, 0.46), (-0.46, 0.46)))
+    c.paint(c.box(-0.15, 0.42, 0.32, 0.04), white=0.8)
+    c.paint(c.box(-0.16, -0.18, 0.24, 0.30, 0.12), shade=0.9)
+    c.paint(c.line((-0.14, 0.08), (0.04, 0.40), 0.09), steel)
+    c.paint(c.ellipse(-0.14, -0.62, 0.20, 0.21), steel)
+    c.paint(c.box(-0.02, -0.60, 0.10, 0.04), (0.08, 0.08, 0.1))
+    c.paint(c.ellipse(-0.26, -0.84, 0.19, 0.11, 0.4))
+    c.paint(c.line((-0.30, -0.08), (0.98, -0.66), 0.045), (0.86, 0.72, 0.44))
+    c.paint(c.line((-0.08, -0.30), (0.14, -0.20), 0.085), steel)
 
 
 def draw_butterfly(c: Canvas, phase: float) -> None:
