@@ -62,14 +62,12 @@ class Guidance:
 
     scale: 1 is no guidance and costs half. rescale: how far the spread of the guided estimate is brought back to that
         of the unguided one (Lin et al. 2023, section 3.4), 0 to 1. interval: share of the steps that are guided,
-        [first, last), of 1 (Kynkäänniemi et al. 2024). batched: run both predictions in one call, quicker on GPUs,
-        pointless on CPUs.
+        [first, last), of 1 (Kynkäänniemi et al. 2024).
     """
 
     scale: float = 1.0
     rescale: float = 0.0
     interval: tuple[float, float] = (0.0, 1.0)
-    batched: bool = False
 
     def __post_init__(self) -> None:
         first, last = self.interval
@@ -321,11 +319,9 @@ def denoise(
         z = schedule.network_input(sample, index)
         if not guidance.acts_at(index / total):
             x0 = estimate(z, index, positive)
-        elif guidance.batched:
+        else:
             both = estimate(torch.cat([z, z]), index, concatenate(positive, negative))
             x0 = guidance.combine(*both.chunk(2))
-        else:
-            x0 = guidance.combine(estimate(z, index, positive), estimate(z, index, negative))
         if not torch.isfinite(x0).all():
             raise InvalidOutput(f"the network's output is not finite at step {index + 1} of {total}")
         if revise is not None:

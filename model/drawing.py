@@ -29,6 +29,7 @@ from model.looping import looped
 from model.multidiffusion import over_windows, windows
 from model.options import NOTHING, Asked, Drawn, Given
 from model.refinement import Refinement, refine
+from model.side_by_side import side_by_side
 from model.source_motion import SourceMotion
 from model.text import EncodedText, TextEncoders, encode_text
 
@@ -74,8 +75,7 @@ class Drawing(LatentSpace):
             self.check(each.prompt, each.options.seed, num_frames, height, width, steps)
         if given.source is not None:
             scale = 1 + given.strength * (scale - 1)
-        batched = self.device.type != "cpu"
-        guidance = Guidance(scale, options.guidance_rescale, options.guidance_interval, batched)
+        guidance = Guidance(scale, options.guidance_rescale, options.guidance_interval)
         solver = self.scheduler if options.scheduler is None else make_scheduler(options.scheduler, self.scheduler)
         watch = Stopwatch(self.device)
 
@@ -131,7 +131,8 @@ class Drawing(LatentSpace):
     def network(self, num_frames: int, known: KnownLatents | None, loop: bool) -> Network:
         """`predict` for a clip of any length, told what is known if it can be."""
         length = self.card.get("window_frames", WINDOW_FRAMES)
-        predict = over_windows(self.predict, windows(num_frames, length, min(WINDOW_OVERLAP, length // 2)))
+        spans = windows(num_frames, length, min(WINDOW_OVERLAP, length // 2))
+        predict = over_windows(side_by_side(self.predict), spans)
         if loop:
             predict = looped(predict)
         if known is None or not self.unet.config.known_channels:

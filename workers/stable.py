@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from service.settings import Settings
+from service.waiting_threads import with_short_wait
 from workers.messages import DeviceMemory, FromHorse, SetUp, ToHorse
 
 BURIAL_SECONDS = 1.0
@@ -49,7 +50,7 @@ class Horse:
                 [sys.executable, "-P", "-m", "workers.horse", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=with_short_wait({**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}),
             )
         self.connection = ours
         self.send(SetUp(self.runtime, self.settings, str(self.workdir)))

@@ -20,6 +20,7 @@ from service.cli.styles import styles
 from service.cli.usage import show_usage
 from service.settings import SettingsError, load_settings
 from service.stack import serve as stack
+from service.waiting_threads import with_short_wait
 
 DEMO_PROMPT = "a red car driving on a mountain road"
 FAILURE, USAGE = 1, 2
@@ -257,10 +258,10 @@ def require_redis(url: str | None) -> None:
 
 def become(command: list[str]) -> NoReturn:
     """Replace this process, so that signals and exit code are those of the program itself."""
-    os.environ["PYTHONSAFEPATH"] = "1"  # a folder named `model` in the working directory is not ours
+    safe_path = {"PYTHONSAFEPATH": "1"}  # a folder named `model` in the working directory is not ours
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(command[0], command)
+    os.execve(command[0], command, with_short_wait(os.environ) | safe_path)
 
 
 if __name__ == "__main__":

@@ -59,10 +59,13 @@ def test_what_cannot_be_is_refused_for_all(pipeline, monkeypatch):
     with pytest.raises(ValueError, match="prompt must not be empty"):
         pipeline.draw([*asked(), Asked(" ", Options(**SMALL))])
     predict = pipeline.predict
+    calls: list[int] = []
 
     def fails_for_one(sample, timesteps, **condition):
         prediction = predict(sample, timesteps, **condition)
-        prediction[1] = float("nan")
+        calls.append(len(sample))
+        if len(calls) == 2:
+            prediction[-1] = float("nan")
         return prediction
 
     monkeypatch.setattr(pipeline, "predict", fails_for_one)
