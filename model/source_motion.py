@@ -9,6 +9,7 @@ Letters: c channels, t frames, h height, w width; s places, (h w); n all places 
 """
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from model.folding import fold, unfold
 
 ALIKE = 0.3
 """Of the source's spread: how much colours at one place may differ to count as alike."""
+AROUND = 0.5
+"""What the eight places around one count beside it: an outline may lie on what is background in the source."""
 SHOWS = 0.5
 """The share of the source's changes that shows in a look that keeps its motion; outlines, say, show no more."""
 STILL = 0.05
@@ -50,9 +53,10 @@ class SourceMotion:
         return fold(self.alike(torch.lerp(pixels, self.recoloured(pixels), missing * self.changing)), self.patch)
 
     def alike(self, pixels: Tensor) -> Tensor:
-        """At each place the average over the frames in which the source looks alike there, (1, c, t, h, w)."""
-        theirs, ours = (rearrange(clip, "1 c t h w -> (h w) t c") for clip in (self.pixels, pixels))
-        places, frames, channels = theirs.shape
+        """At each place the average over the frames in which the source looks alike around it, (1, c, t, h, w)."""
+        ours = rearrange(pixels, "1 c t h w -> (h w) t c")
+        places, frames, channels = ours.shape
+        theirs = rearrange(surroundings(self.pixels), "1 c t h w -> (h w) t c")
         apart = 2 * channels * (ALIKE * self.spread) ** 2
         averaged = torch.empty_like(ours)
         for some in torch.arange(places, device=ours.device).split(max(1, PAIRS_AT_ONCE // frames**2)):
@@ -77,6 +81,17 @@ class SourceMotion:
         gain = (ours.std(0) / mapped.std(0).clamp(min=1e-6)).clamp(1, LARGEST_GAIN)
         *_, frames, height, _ = pixels.shape
         return rearrange(mean + gain * (mapped - mean), "(t h w) c -> 1 c t h w", t=frames, h=height)
+
+
+def surroundings(clip: Tensor) -> Tensor:
+    """(1, c, t, h, w) -> (1, 9 c, t, h, w): the colours of each place and of the eight around it, as far as they count
+    in squared distances.
+    """
+    frames = rearrange(clip, "1 c t h w -> t c h w")
+    around = F.unfold(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3).unflatten(1, (-1, 9))
+    shares = torch.full((9, 1), (AROUND / 8) ** 0.5, device=clip.device)
+    shares[4] = 1
+    return rearrange(around * shares, "t c k (h w) -> 1 (c k) t h w", h=frames.shape[2])
 
 
 def changes(clip: Tensor) -> Tensor:

@@ -50,6 +50,25 @@ def test_flicker_goes_where_the_source_stands_still():
     assert made[:, :, :, :4].std(2).max() < 1e-3  # rows that the square never reaches
 
 
+def test_an_outline_goes_with_its_subject():
+    """Drawn around the square, over what is the background in the source; a square that waits long on its way."""
+    waiting = [
+        min(max(frame - 4, 0), 4) for frame in range(FRAMES)
+    ]  # first at one end, then at the other
+    source = SAND.view(1, 3, 1, 1, 1).repeat(1, 1, FRAMES, SIDE, SIDE)
+    drawn = NIGHT.view(1, 3, 1, 1, 1).repeat(1, 1, FRAMES, SIDE, SIDE)
+    for frame, left in enumerate(waiting):
+        source[0, :, frame, 6:10, left + 2 : left + 6] = BLUE.view(3, 1, 1)
+        drawn[0, :, frame, 5:11, left + 1 : left + 7] = 1
+        drawn[0, :, frame, 6:10, left + 2 : left + 6] = GOLD.view(3, 1, 1)
+
+    made = kept(drawn, source)
+
+    left_behind = made[0, :, -1, 5, 2:6] - drawn[0, :, -1, 5, 2:6]  # above the place where the square waited at first
+    assert left_behind.abs().max() < 0.1
+    assert (made[0, :, 0, 5, 2:6] - 1).abs().max() < 0.1
+
+
 def test_what_stands_still_keeps_the_look_where_the_subject_is_brought_back():
     """A golden lump that does not move, on paper with a grain of its own: the source's ground does not come with it."""
     paper = (NIGHT.view(1, 3, 1, 1, 1) + noise(0.2)[:, :, :1]).repeat(1, 1, FRAMES, 1, 1)
