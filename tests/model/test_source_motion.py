@@ -52,9 +52,7 @@ def test_flicker_goes_where_the_source_stands_still():
 
 def test_an_outline_goes_with_its_subject():
     """Drawn around the square, over what is the background in the source; a square that waits long on its way."""
-    waiting = [
-        min(max(frame - 4, 0), 4) for frame in range(FRAMES)
-    ]  # first at one end, then at the other
+    waiting = [min(max(frame - 4, 0), 4) for frame in range(FRAMES)]  # first at one end, then at the other
     source = SAND.view(1, 3, 1, 1, 1).repeat(1, 1, FRAMES, SIDE, SIDE)
     drawn = NIGHT.view(1, 3, 1, 1, 1).repeat(1, 1, FRAMES, SIDE, SIDE)
     for frame, left in enumerate(waiting):
