@@ -17,7 +17,7 @@ Rows = Callable[..., Tensor]
 
 def side_by_side(network: Rows) -> Rows:
     """`network`, each row of whose batch on a CPU is a call of its own; as many at once as torch may use threads, which
-    they share. Without that many rows, or elsewhere than on a CPU, nothing changes.
+    they share. A single row, or a batch elsewhere than on a CPU, is passed on as it is.
     """
 
     def predict(sample: Tensor, *others: Any, **named: Any) -> Tensor:

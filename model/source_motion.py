@@ -38,6 +38,7 @@ class SourceMotion:
         self.patch = patch
         self.pixels = unfold(source, patch)
         self.spread = self.pixels.std().clamp(min=1e-6)
+        self.looks = rearrange(surroundings(self.pixels), "1 c t h w -> (h w) t c")
         self.changes = flat(changes(self.pixels))
         self.energy = self.changes.square().sum(1, keepdim=True)  # n 1
         changing = self.energy / (self.energy + self.changes.shape[1] * (ALIKE * self.spread) ** 2)
@@ -56,11 +57,10 @@ class SourceMotion:
         """At each place the average over the frames in which the source looks alike around it, (1, c, t, h, w)."""
         ours = rearrange(pixels, "1 c t h w -> (h w) t c")
         places, frames, channels = ours.shape
-        theirs = rearrange(surroundings(self.pixels), "1 c t h w -> (h w) t c")
         apart = 2 * channels * (ALIKE * self.spread) ** 2
         averaged = torch.empty_like(ours)
         for some in torch.arange(places, device=ours.device).split(max(1, PAIRS_AT_ONCE // frames**2)):
-            distances = torch.cdist(theirs[some], theirs[some]).square()  # s t t
+            distances = torch.cdist(self.looks[some], self.looks[some]).square()  # s t t
             averaged[some] = (-distances / apart).softmax(dim=-1) @ ours[some]
         return rearrange(averaged, "(h w) t c -> 1 c t h w", h=pixels.shape[3])
 
